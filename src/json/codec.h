@@ -27,10 +27,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/json_writer.h"
+#include "json/pretty.h"
 #include "json/value.h"
-#include "json/writer.h"
 
 namespace msb::json {
+
+enum class Style : uint8_t { kCompact, kPretty };
 
 // Specialise with `static constexpr auto kTable`, as above.
 template <class T>
@@ -49,7 +52,7 @@ struct Field {
   std::string_view name;
   bool required;
   Result<void> (*read)(const Value&, T&);
-  void (*write)(const T&, Writer&);
+  void (*write)(const T&, JsonWriter&);
 };
 
 namespace internal {
@@ -66,10 +69,9 @@ template <auto kMember>
 constexpr auto MakeField(std::string_view name, bool required) {
   using T = typename MemberOf<decltype(kMember)>::Struct;
   using M = typename MemberOf<decltype(kMember)>::Member;
-  return Field<T>{
-      name, required,
-      [](const Value& value, T& into) { return Codec<M>::Read(value, into.*kMember); },
-      [](const T& from, Writer& out) { Codec<M>::Write(from.*kMember, out); }};
+  return Field<T>{name, required,
+                  [](const Value& value, T& into) { return Codec<M>::Read(value, into.*kMember); },
+                  [](const T& from, JsonWriter& out) { Codec<M>::Write(from.*kMember, out); }};
 }
 
 }  // namespace internal
@@ -89,7 +91,7 @@ struct Codec<bool> {
     into = TRY(value.Bool());
     return {};
   }
-  static void Write(bool from, Writer& out) { out.Bool(from); }
+  static void Write(bool from, JsonWriter& out) { out.Bool(from); }
 };
 
 template <std::signed_integral T>
@@ -100,7 +102,7 @@ struct Codec<T> {
     into = static_cast<T>(integer);
     return {};
   }
-  static void Write(T from, Writer& out) { out.Integer(from); }
+  static void Write(T from, JsonWriter& out) { out.Number(from); }
 };
 
 template <std::unsigned_integral T>
@@ -111,7 +113,7 @@ struct Codec<T> {
     into = static_cast<T>(integer);
     return {};
   }
-  static void Write(T from, Writer& out) { out.Unsigned(from); }
+  static void Write(T from, JsonWriter& out) { out.Number(from); }
 };
 
 template <>
@@ -120,7 +122,7 @@ struct Codec<double> {
     into = TRY(value.Number());
     return {};
   }
-  static void Write(double from, Writer& out) { out.Number(from); }
+  static void Write(double from, JsonWriter& out) { out.Raw(NumberToken(from)); }
 };
 
 template <>
@@ -129,7 +131,7 @@ struct Codec<std::string> {
     into = TRY(value.String());
     return {};
   }
-  static void Write(const std::string& from, Writer& out) { out.String(from); }
+  static void Write(const std::string& from, JsonWriter& out) { out.String(from); }
 };
 
 template <class T>
@@ -139,7 +141,7 @@ struct Codec<std::optional<T>> {
     if (value.is_null()) return {};
     return Codec<T>::Read(value, into.emplace());
   }
-  static void Write(const std::optional<T>& from, Writer& out) {
+  static void Write(const std::optional<T>& from, JsonWriter& out) {
     if (from)
       Codec<T>::Write(*from, out);
     else
@@ -158,7 +160,7 @@ struct Codec<std::vector<T>> {
     }
     return {};
   }
-  static void Write(const std::vector<T>& from, Writer& out) {
+  static void Write(const std::vector<T>& from, JsonWriter& out) {
     out.BeginArray();
     for (const auto& element : from) Codec<T>::Write(element, out);
     out.EndArray();
@@ -173,7 +175,7 @@ struct Codec<std::map<std::string, T>> {
       TRY(Codec<T>::Read(TRY(value.Field(name)), into[name]));
     return {};
   }
-  static void Write(const std::map<std::string, T>& from, Writer& out) {
+  static void Write(const std::map<std::string, T>& from, JsonWriter& out) {
     out.BeginObject();
     for (const auto& [name, element] : from) {
       out.Key(name);
@@ -197,7 +199,7 @@ struct Codec<E> {
     for (const auto& [name, candidate] : EnumNames<E>::kNames) complaint += " " + std::string(name);
     return value.Complaint(complaint);
   }
-  static void Write(E from, Writer& out) {
+  static void Write(E from, JsonWriter& out) {
     for (const auto& [name, candidate] : EnumNames<E>::kNames)
       if (candidate == from) {
         out.String(name);
@@ -222,7 +224,7 @@ struct Codec<T> {
     }
     return {};
   }
-  static void Write(const T& from, Writer& out) {
+  static void Write(const T& from, JsonWriter& out) {
     out.BeginObject();
     for (const Field<T>& field : Fields<T>::kTable) {
       out.Key(field.name);
@@ -257,9 +259,10 @@ Result<T> Decode(std::string_view text, const ParseOptions& options = {}) {
 
 template <class T>
 std::string Encode(const T& from, Style style = Style::kCompact) {
-  Writer out(style);
+  JsonWriter out;
   Codec<T>::Write(from, out);
-  return std::move(out).Take();
+  std::string compact = std::move(out).Take();
+  return style == Style::kCompact ? compact : Pretty(compact);
 }
 
 }  // namespace msb::json
