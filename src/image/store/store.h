@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// The images of one home: found by reference, kept by digest.
+//
+//   $MICROSANDBOX_HOME/images/
+//     oci-layout                     {"imageLayoutVersion":"1.0.0"}
+//     refs/docker.io+library+alpine:3.20    small JSON: which manifest, config and disk
+//     blobs/sha256/<hex>             config and manifest documents
+//     disks/sha256/<manifest hex>.erofs
+//     tmp/                           being written; each file locked by its writer
+//     lock                           shared while an image becomes visible, exclusive for gc
+//
+// A reference is the last thing written and the first removed, so whatever it names is there, and a
+// death at any moment leaves at most files that no reference names: garbage, which gc removes.
+// Lookups take no lock and scan no directory. An open disk outlives its removal.
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "image/store/image_config.h"
+#include "image/store/reference.h"
+
+namespace msb::store {
+
+struct Image {
+  Reference reference;
+  Digest manifest;
+  Digest config_digest;
+  uint64_t disk_bytes = 0;
+  std::chrono::sys_seconds stored_at;  // When this home got it.
+  ImageConfig config;
+};
+
+// A reference file that cannot be read as one: named, so that it can be removed.
+struct BrokenReference {
+  std::string name;  // What `Remove` takes.
+  Error error;
+};
+
+struct ImageList {
+  std::vector<Image> images;  // By reference.
+  std::vector<BrokenReference> broken;
+};
+
+struct OpenedImage {
+  Image image;
+  UniqueFd disk;  // Read-only, a regular file of image.disk_bytes.
+};
+
+struct Garbage {
+  struct Item {
+    std::string path;    // Below images/.
+    uint64_t bytes = 0;  // Of disk space; given back when the last sandbox using it ends.
+  };
+  std::vector<Item> items;
+  uint64_t bytes = 0;
+};
+
+enum class GarbageMode : uint8_t { kRemove, kOnlyReport };
+
+// The documents of an image that is about to be stored, with the digests that its maker computed.
+struct ImageDocuments {
+  Digest config_digest;
+  std::string config;
+  Digest manifest_digest;
+  std::string manifest;
+};
+
+class Store;
+
+// An image on its way in. Invisible until Commit; destroyed or killed before that, it leaves
+// nothing that gc would not remove.
+class StagedImage {
+ public:
+  StagedImage(StagedImage&&) noexcept = default;
+  StagedImage& operator=(StagedImage&&) = delete;
+  ~StagedImage();
+
+  // An empty regular file, open for reading and writing, for the root disk.
+  BorrowedFd disk() const { return disk_; }
+
+  // Makes disk and documents durable, then the reference. Replaces what the reference named; the
+  // replaced image becomes garbage when no other reference names it.
+  Result<Image> Commit(const Reference& reference, const ImageDocuments& documents,
+                       std::chrono::sys_seconds now) &&;
+
+ private:
+  friend class Store;
+  StagedImage(UniqueFd images, UniqueFd disk, std::string temp_name)
+      : images_(std::move(images)), disk_(std::move(disk)), temp_name_(std::move(temp_name)) {}
+
+  UniqueFd images_;
+  UniqueFd disk_;
+  std::string temp_name_;  // In tmp/; empty while the file has no name (O_TMPFILE).
+};
+
+class Store {
+ public:
+  // `home` is $MICROSANDBOX_HOME. Makes nothing: a home without images is an empty store.
+  static Result<Store> Open(BorrowedFd home);
+
+  // The way of every run: two small files are read.
+  Result<std::optional<Image>> Find(const Reference& reference) const;
+
+  // Read-only. Missing, or not the file that was stored: an error with a remedy.
+  Result<UniqueFd> OpenRootDisk(const Image& image) const;
+
+  // Find and OpenRootDisk as one, also while another process replaces the image.
+  Result<std::optional<OpenedImage>> OpenImage(const Reference& reference) const;
+
+  Result<ImageList> List() const;
+
+  // Removes the reference; false when there was none. Blobs and disk stay until CollectGarbage,
+  // and a sandbox that has the disk open keeps it until it ends.
+  Result<bool> Remove(const Reference& reference);
+  // The same for the name of a BrokenReference.
+  Result<bool> RemoveBroken(const std::string& name);
+
+  // Whatever no reference names, and what dead writers left. Waits for commits in progress, and
+  // removes nothing while a reference cannot be read: what it named is not known.
+  Result<Garbage> CollectGarbage(GarbageMode mode = GarbageMode::kRemove);
+
+  // Makes the directories of images/ if need be.
+  Result<StagedImage> Stage();
+
+ private:
+  Store(UniqueFd home, UniqueFd images) : home_(std::move(home)), images_(std::move(images)) {}
+  Result<Image> Load(const std::string& ref_name) const;
+
+  UniqueFd home_;
+  UniqueFd images_;  // Not open while there is no images/ directory.
+};
+
+}  // namespace msb::store
