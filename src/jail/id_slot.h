@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Host-wide id slots: root gives each sandbox's machine a uid and gid that nothing else on the host
+// has, claimed by an open-file-description lock on one byte of /run/microsandbox/ids.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace msb::jail {
+
+// Above what systemd hands out to containers (to 0x6FFFFFFF) and below the sign bit.
+inline constexpr uint32_t kFirstSlotId = 0x77359400;  // 2,000,000,000
+inline constexpr uint32_t kSlotCount = 65'536;
+
+// Held as long as the value lives; the kernel lets go of it when the holder dies.
+struct IdSlot {
+  uint32_t number;
+  uint32_t id;  // uid and gid.
+  UniqueFd lock;
+};
+
+struct IdSlotSource {
+  std::string directory =
+      "/run/microsandbox";             // Made 0700, root's; refused if it is anybody's else.
+  std::string subuid = "/etc/subuid";  // Slots that these hand to users are left out.
+  std::string subgid = "/etc/subgid";
+};
+Result<IdSlot> ClaimIdSlot(const IdSlotSource& source = {});
+
+}  // namespace msb::jail

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// Cgroups: one `microsandbox/<name>` for each sandbox, on version 1 hierarchies, version 2, or
+// both.
+//
+// Where they are made: beneath a delegated cgroup that was given, else at the top of the plain
+// cgroup file systems where there is no systemd. Never beneath the caller's own cgroup unless that
+// one was given: a sandbox outlives the unit that started it.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace msb::sys {
+
+// Zero leaves a limit unset.
+struct CgroupLimits {
+  uint64_t memory_bytes = 0;  // With swap, where the host counts it.
+  uint32_t cpu_milli = 0;     // Thousandths of one CPU.
+  uint32_t pids = 0;
+};
+
+struct CgroupUsage {
+  std::optional<uint64_t> cpu_ns;
+  std::optional<uint64_t> memory_peak_bytes;
+  std::optional<uint64_t> oom_kills;  // Processes the kernel killed for the memory limit.
+};
+
+// Where cgroups are made on this host. Found once a process; cheap to keep.
+struct CgroupHost {
+  struct Hierarchy {
+    std::string root;                      // "/sys/fs/cgroup/memory"
+    std::vector<std::string> controllers;  // "memory"; of version 2 all that it offers.
+    bool v2 = false;
+  };
+  std::vector<Hierarchy> hierarchies;
+  bool delegated = false;
+
+  // `delegated` is an absolute directory of a version 2 cgroup that the user gave us; empty looks
+  // for plain cgroup file systems. Fails where systemd owns the tree, or none is mounted.
+  static Result<CgroupHost> Find(std::string_view delegated);
+};
+
+// A cgroup of ours. Dropping the value leaves the cgroup: Remove() takes it away.
+class Cgroup {
+ public:
+  // The names of the limits that this host could not set come back in missing(); no limit at all is
+  // an error. `name` fits base/name.h, a dot and a suffix allowed.
+  static Result<Cgroup> Create(const CgroupHost& host, std::string_view name,
+                               const CgroupLimits& limits);
+  // One that exists, for gc and after a crash.
+  static Result<Cgroup> Adopt(const CgroupHost& host, std::string_view name);
+  static Result<std::vector<std::string>> ListOurs(const CgroupHost& host);
+
+  Result<void> Add(int pid) const;
+  // For CLONE_INTO_CGROUP; invalid when no version 2 hierarchy is used.
+  const UniqueFd& into_fd() const { return into_fd_; }
+  bool has_v1() const;
+
+  // Kills all members, children of them included, until none is left.
+  Result<void> Kill() const;
+  // Removes the directories; done already is fine. Members must be gone (EBUSY otherwise).
+  Result<void> Remove();
+  CgroupUsage Usage() const;
+
+  const std::string& name() const { return name_; }
+  // Directories, for the record and for Landlock.
+  std::vector<std::string> Paths() const;
+  bool LimitsMemory() const { return memory_limited_; }
+  bool LimitsPids() const { return pids_limited_; }
+  bool LimitsCpu() const { return cpu_limited_; }
+  // "memory: <why>": limits asked for that the host did not let us set.
+  const std::vector<std::string>& missing() const { return missing_; }
+
+ private:
+  struct Place {
+    std::string path;
+    UniqueFd dir;
+    bool v2;
+  };
+  Result<void> SetLimits(const CgroupHost& host, const CgroupLimits& limits);
+
+  std::string name_;
+  std::vector<Place> places_;
+  UniqueFd into_fd_;
+  std::vector<std::string> missing_;
+  bool memory_limited_ = false, pids_limited_ = false, cpu_limited_ = false;
+};
+
+}  // namespace msb::sys
