@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loop with real pipes, timers and a second thread.
+
+#include "event/loop.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <optional>
+#include <thread>
+
+#include "sys/file.h"
+
+namespace msb::event {
+namespace {
+
+using std::chrono::milliseconds;
+
+TEST(Loop, TellsOfReadableAndOfHangUp) {
+  auto loop = *Loop::Create();
+  auto pipe = *sys::MakePipe();
+  int readable = 0;
+  bool hangup = false;
+  auto registration = *loop->Watch(pipe.read, Interest::kRead, [&](Ready ready) {
+    readable++;
+    hangup = ready.hangup;
+    std::byte buffer[8];
+    (void)sys::ReadSome(pipe.read, buffer);
+  });
+  ASSERT_TRUE(sys::WriteAll(pipe.write, "x"));
+  ASSERT_TRUE(loop->RunOnce(Deadline::After(milliseconds(1000))));
+  EXPECT_EQ(readable, 1);
+  EXPECT_FALSE(hangup);
+  pipe.write.Reset();
+  ASSERT_TRUE(loop->RunOnce(Deadline::After(milliseconds(1000))));
+  EXPECT_EQ(readable, 2);
+  EXPECT_TRUE(hangup);
+}
+
+TEST(Loop, AWatcherEndedByAnotherInTheSameBatchIsNotCalled) {
+  auto loop = *Loop::Create();
+  auto a = *sys::MakePipe(), b = *sys::MakePipe();
+  std::optional<Loop::Registration> first, second;
+  int calls = 0;
+  first = *loop->Watch(a.read, Interest::kRead, [&](Ready) {
+    calls++;
+    second.reset();
+    first.reset();
+  });
+  second = *loop->Watch(b.read, Interest::kRead, [&](Ready) {
+    calls++;
+    first.reset();
+    second.reset();
+  });
+  ASSERT_TRUE(sys::WriteAll(a.write, "x"));
+  ASSERT_TRUE(sys::WriteAll(b.write, "x"));
+  ASSERT_TRUE(loop->RunOnce(Deadline::After(milliseconds(1000))));
+  ASSERT_TRUE(loop->RunOnce(Deadline::After(milliseconds(1))));
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(Loop, TimersFireInOrderAndACancelledOneDoesNot) {
+  auto loop = *Loop::Create();
+  std::string order;
+  auto late = loop->After(milliseconds(4), [&] {
+    order += "2";
+    loop->Stop();
+  });
+  auto early = loop->After(milliseconds(1), [&] { order += "1"; });
+  auto never = loop->After(milliseconds(2), [&] { order += "x"; });
+  never.Cancel();
+  EXPECT_TRUE(late.pending());
+  ASSERT_TRUE(loop->Run());
+  EXPECT_EQ(order, "12");
+  EXPECT_FALSE(late.pending());
+}
+
+TEST(Loop, InterestCanBeTakenAwayAndGivenBack) {
+  auto loop = *Loop::Create();
+  auto pipe = *sys::MakePipe();
+  int calls = 0;
+  auto registration = *loop->Watch(pipe.write, Interest::kNone, [&](Ready) { calls++; });
+  ASSERT_TRUE(loop->RunOnce(Deadline::After(milliseconds(1))));
+  EXPECT_EQ(calls, 0);
+  ASSERT_TRUE(registration.SetInterest(Interest::kWrite));
+  ASSERT_TRUE(loop->RunOnce(Deadline::After(milliseconds(1000))));
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(Loop, PostRunsOnTheLoopsThread) {
+  auto loop = *Loop::Create();
+  std::thread::id ran_on;
+  std::thread poster([&] {
+    loop->Post([&] {
+      ran_on = std::this_thread::get_id();
+      loop->Stop();
+    });
+  });
+  ASSERT_TRUE(loop->Run());
+  poster.join();
+  EXPECT_EQ(ran_on, std::this_thread::get_id());
+}
+
+}  // namespace
+}  // namespace msb::event

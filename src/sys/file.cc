@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening, reading, writing, locking.
+
+#include "sys/file.h"
+
+#include <linux/openat2.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "sys/mapping.h"
+#include "sys/retry.h"
+
+namespace msb::sys {
+
+Result<Mapping> MapFile(BorrowedFd fd, size_t size, off_t offset, int prot, int flags) {
+  void* data = ::mmap(nullptr, size, prot, flags, fd.get(), offset);
+  if (data == MAP_FAILED) return Error::Errno("mmap");
+  return Mapping(data, size);
+}
+
+Result<Mapping> MapAnonymous(size_t size, int prot, int flags) {
+  void* data = ::mmap(nullptr, size, prot, flags | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) return Error::Errno(Cat("mmap ", size, " bytes"));
+  return Mapping(data, size);
+}
+
+Result<UniqueFd> OpenAt(BorrowedFd dir, const std::string& path, int flags, mode_t mode) {
+  int fd = RetryOnEintr([&] { return ::openat(dir.get(), path.c_str(), flags | O_CLOEXEC, mode); });
+  if (fd == -1) return Error::Errno(Cat("open ", Escape(path)));
+  return UniqueFd(fd);
+}
+
+Result<UniqueFd> OpenBeneath(BorrowedFd dir, const std::string& path, int flags, mode_t mode,
+                             uint64_t more) {
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
+  // The kernel refuses a mode where nothing can be created.
+  if ((flags & (O_CREAT | O_TMPFILE)) != 0) how.mode = mode;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | more;
+  // EAGAIN: the tree was renamed while it was walked, and the walk could not be proven safe.
+  long fd = -1;
+  for (int attempt = 0; attempt < 128; attempt++) {
+    fd = ::syscall(SYS_openat2, dir.get(), path.c_str(), &how, sizeof how);
+    if (fd != -1 || (errno != EAGAIN && errno != EINTR)) break;
+  }
+  if (fd == -1) return Error::Errno(Cat("openat2 ", Escape(path)));
+  return UniqueFd(static_cast<int>(fd));
+}
+
+Result<size_t> ReadSome(BorrowedFd fd, std::span<std::byte> buffer) {
+  ssize_t n = RetryOnEintr([&] { return ::read(fd.get(), buffer.data(), buffer.size()); });
+  if (n == -1) return Error::Errno("read");
+  return static_cast<size_t>(n);
+}
+
+Result<size_t> ReadSomeAt(BorrowedFd fd, std::span<std::byte> buffer, off_t offset) {
+  ssize_t n = RetryOnEintr([&] { return ::pread(fd.get(), buffer.data(), buffer.size(), offset); });
+  if (n == -1) return Error::Errno(Cat("pread at ", offset));
+  return static_cast<size_t>(n);
+}
+
+Result<void> ReadExactlyAt(BorrowedFd fd, std::span<std::byte> buffer, off_t offset) {
+  while (!buffer.empty()) {
+    size_t n = TRY(ReadSomeAt(fd, buffer, offset));
+    if (n == 0) return Error(Code::kDataLoss, Cat("file ends at ", offset));
+    buffer = buffer.subspan(n);
+    offset += static_cast<off_t>(n);
+  }
+  return {};
+}
+
+Result<size_t> WriteSome(BorrowedFd fd, std::span<const std::byte> bytes) {
+  ssize_t n = RetryOnEintr([&] { return ::write(fd.get(), bytes.data(), bytes.size()); });
+  if (n == -1) return Error::Errno("write");
+  return static_cast<size_t>(n);
+}
+
+Result<void> WriteAll(BorrowedFd fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) bytes = bytes.subspan(TRY(WriteSome(fd, bytes)));
+  return {};
+}
+
+Result<void> WriteAll(BorrowedFd fd, std::string_view text) {
+  return WriteAll(fd, std::as_bytes(std::span(text.data(), text.size())));
+}
+
+Result<void> WriteAllAt(BorrowedFd fd, std::span<const std::byte> bytes, off_t offset) {
+  while (!bytes.empty()) {
+    ssize_t n =
+        RetryOnEintr([&] { return ::pwrite(fd.get(), bytes.data(), bytes.size(), offset); });
+    if (n == -1) return Error::Errno(Cat("pwrite at ", offset));
+    bytes = bytes.subspan(static_cast<size_t>(n));
+    offset += n;
+  }
+  return {};
+}
+
+Result<std::string> ReadAll(BorrowedFd fd, size_t limit) {
+  std::string text;
+  char buffer[16 * 1024];
+  for (;;) {
+    size_t n = TRY(ReadSome(fd, std::as_writable_bytes(std::span(buffer))));
+    if (n == 0) return text;
+    if (text.size() + n > limit)
+      return Error(Code::kResourceExhausted, Cat("file is longer than ", limit, " bytes"));
+    text.append(buffer, n);
+  }
+}
+
+Result<std::string> ReadFileAt(BorrowedFd dir, const std::string& path, size_t limit) {
+  auto fd = TRY(OpenAt(dir, path, O_RDONLY));
+  return ReadAll(fd, limit).Context(Escape(path));
+}
+
+Result<std::optional<std::string>> FindFileAt(BorrowedFd dir, const std::string& path,
+                                              size_t limit) {
+  auto text = ReadFileAt(dir, path, limit);
+  if (text) return std::optional(*std::move(text));
+  if (text.error().sys_errno() == ENOENT) return std::optional<std::string>();
+  return std::move(text).error();
+}
+
+Result<void> Truncate(BorrowedFd fd, off_t size) {
+  if (RetryOnEintr([&] { return ::ftruncate(fd.get(), size); }) == -1)
+    return Error::Errno(Cat("ftruncate to ", size));
+  return {};
+}
+
+Result<struct stat> Stat(BorrowedFd fd) {
+  struct stat st;
+  if (::fstat(fd.get(), &st) == -1) return Error::Errno("fstat");
+  return st;
+}
+
+Result<void> Sync(BorrowedFd fd) {
+  if (RetryOnEintr([&] { return ::fsync(fd.get()); }) == -1) return Error::Errno("fsync");
+  return {};
+}
+
+Result<void> DataSync(BorrowedFd fd) {
+  if (RetryOnEintr([&] { return ::fdatasync(fd.get()); }) == -1) return Error::Errno("fdatasync");
+  return {};
+}
+
+Result<UniqueFd> UnnamedFile(BorrowedFd dir, mode_t mode) {
+  return OpenAt(dir, ".", O_TMPFILE | O_RDWR, mode);
+}
+
+Result<UniqueFd> MemFd(const char* name, unsigned flags) {
+  int fd = ::memfd_create(name, flags | MFD_CLOEXEC);
+  if (fd == -1) return Error::Errno(Cat("memfd_create ", name));
+  return UniqueFd(fd);
+}
+
+Result<void> AddSeals(BorrowedFd memfd, int seals) {
+  if (::fcntl(memfd.get(), F_ADD_SEALS, seals) == -1) return Error::Errno("fcntl F_ADD_SEALS");
+  return {};
+}
+
+Result<UniqueFd> Duplicate(BorrowedFd fd) {
+  int copy = ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0);
+  if (copy == -1) return Error::Errno("fcntl F_DUPFD_CLOEXEC");
+  return UniqueFd(copy);
+}
+
+Result<void> SetNonBlocking(BorrowedFd fd, bool on) {
+  int flags = ::fcntl(fd.get(), F_GETFL);
+  if (flags == -1) return Error::Errno("fcntl F_GETFL");
+  if (::fcntl(fd.get(), F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) == -1)
+    return Error::Errno("fcntl F_SETFL");
+  return {};
+}
+
+Result<void> SetCloseOnExec(BorrowedFd fd, bool on) {
+  if (::fcntl(fd.get(), F_SETFD, on ? FD_CLOEXEC : 0) == -1) return Error::Errno("fcntl F_SETFD");
+  return {};
+}
+
+Result<Pipe> MakePipe(int flags) {
+  int fds[2];
+  if (::pipe2(fds, flags | O_CLOEXEC) == -1) return Error::Errno("pipe2");
+  return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+namespace {
+
+Result<void> Lock(BorrowedFd fd, short type, int command) {
+  struct flock lock {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  if (RetryOnEintr([&] { return ::fcntl(fd.get(), command, &lock); }) == -1) {
+    if (errno == EAGAIN || errno == EACCES) return Error(Code::kUnavailable, "locked by another");
+    return Error::Errno("fcntl F_OFD_SETLK");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<FileLock> FileLock::TryExclusive(UniqueFd fd) {
+  TRY(Lock(fd, F_WRLCK, F_OFD_SETLK));
+  return FileLock(std::move(fd));
+}
+
+Result<FileLock> FileLock::TryShared(UniqueFd fd) {
+  TRY(Lock(fd, F_RDLCK, F_OFD_SETLK));
+  return FileLock(std::move(fd));
+}
+
+Result<FileLock> FileLock::WaitExclusive(UniqueFd fd) {
+  TRY(Lock(fd, F_WRLCK, F_OFD_SETLKW));
+  return FileLock(std::move(fd));
+}
+
+Result<bool> FileLock::IsHeld(BorrowedFd fd) {
+  struct flock lock {};
+  lock.l_type = F_RDLCK;
+  lock.l_whence = SEEK_SET;
+  if (::fcntl(fd.get(), F_OFD_GETLK, &lock) == -1) return Error::Errno("fcntl F_OFD_GETLK");
+  return lock.l_type != F_UNLCK;
+}
+
+}  // namespace msb::sys
