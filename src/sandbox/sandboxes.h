@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sandboxes of one home: starting one, finding, listing, removing, reconciling. What programs
+// call; the supervisor does the rest.
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "sandbox/outcome.h"
+#include "sandbox/spec.h"
+
+namespace msb::sandbox {
+
+// $MICROSANDBOX_HOME, default ~/.microsandbox: made when missing (0700), refused with the reason
+// when it cannot be written or its file system has no working open-file-description locks.
+class Home {
+ public:
+  static Result<Home> Open();
+  BorrowedFd dir() const { return dir_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  Home(UniqueFd dir, std::string path) : dir_(std::move(dir)), path_(std::move(path)) {}
+  UniqueFd dir_;
+  std::string path_;
+};
+
+enum class State : uint8_t { kStarting, kRunning, kStopping, kEnded };
+std::string_view Name(State state);
+
+// What `ps` and `inspect` show. `json` is the whole record: spec, state, isolation in force, walls
+// and limits in force, start-up breakdown, outcome.
+struct RecordInfo {
+  std::string id;
+  std::string name;
+  std::string image;
+  State state = State::kEnded;
+  Isolation isolation = Isolation::kVmEmulated;
+  int64_t created_unix_ns = 0;
+  std::optional<Outcome> outcome;
+  std::string command;  // For people: the main command, else "-".
+  std::string json;
+};
+
+// Records with the truth about their liveness: a free lock without an outcome is kSupervisorDied.
+Result<std::vector<RecordInfo>> ListSandboxes(const Home& home);
+// By name, id or unique prefix of an id (4 characters at least). kNotFound with a suggestion.
+Result<RecordInfo> FindSandbox(const Home& home, std::string_view name_or_id);
+
+// Where the programs and the guest's parts are: beside the running program, else
+// ../lib/microsandbox from it.
+struct Parts {
+  std::string supervisor;
+  std::string kernel;
+  std::string initramfs;
+};
+Result<Parts> FindParts();
+
+// Starts the supervisor of a new sandbox with this root disk and returns the first control
+// connection. Errors of the set-up arrive on the connection (Client::Listener::OnError).
+Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, BorrowedFd root_disk,
+                       const Parts& parts);
+// A further connection to a running sandbox. kFailedPrecondition when it has ended.
+Result<UniqueFd> Connect(const Home& home, const RecordInfo& record);
+
+// The record of an ended sandbox, its logs and whatever is left of it.
+Result<void> RemoveSandbox(const Home& home, const RecordInfo& record);
+
+// A log of the main command's output ("stdout", "stderr") or of the guest's console ("console"),
+// open for reading; nullopt when there is none.
+Result<std::optional<UniqueFd>> OpenLog(const Home& home, const RecordInfo& record,
+                                        std::string_view which);
+
+// Removes what no lock owns: records half made, cgroups, id slots, files. Each line of the answer
+// names one thing that was removed.
+Result<std::vector<std::string>> CollectGarbage(const Home& home);
+
+}  // namespace msb::sandbox
