@@ -22,6 +22,8 @@
 namespace msb::protocol {
 
 inline constexpr uint64_t kDefaultWindow = 256 * 1024;
+// What a sender holds at most, however much credit it is given.
+inline constexpr uint64_t kMaxHeld = 4 * kDefaultWindow;
 
 class SendStream {
  public:
@@ -29,6 +31,10 @@ class SendStream {
   size_t Room() const;
   // At most Room() bytes (CHECK).
   void Append(std::span<const std::byte> bytes);
+  // The same without a copy: read into Space() (at most `max` and Room() bytes, may be less where
+  // the ring wraps; empty when there is no room), then say how much came.
+  std::span<std::byte> Space(size_t max);
+  void Filled(size_t count);
   // The stream ends after what was appended. Idempotent.
   void Close();
   // The receiver is gone (kReset): drops everything; Room() is 0 for ever, done() is true.
@@ -55,11 +61,16 @@ class SendStream {
   // Closed and all of it, with the EOF, handed over (not necessarily acknowledged).
   bool done() const { return reset_ || (closed_ && eof_sent_ && sent_ == appended_); }
   uint64_t appended() const { return appended_; }
+  // Bytes held because they are not acknowledged.
+  uint64_t held() const { return appended_ - acked_; }
 
  private:
-  std::vector<std::byte> buffer_;  // [acked_, appended_), beginning at head_.
-  size_t head_ = 0;
-  uint64_t acked_ = 0, sent_ = 0, appended_ = 0, limit_ = 0;
+  void Grow(size_t held);
+
+  // A ring whose size is a power of two: offset o is at o & (size - 1). Holds [acked_, appended_).
+  std::vector<std::byte> ring_;
+  // sent_ goes back on Rewind; furthest_ is the highest it has been: what may be acknowledged.
+  uint64_t acked_ = 0, sent_ = 0, furthest_ = 0, appended_ = 0, limit_ = 0;
   bool closed_ = false, eof_sent_ = false, reset_ = false;
 };
 
