@@ -148,6 +148,13 @@ Result<UniqueFd> UnnamedFile(BorrowedFd dir, mode_t mode) {
   return OpenAt(dir, ".", O_TMPFILE | O_RDWR, mode);
 }
 
+Result<void> NameFile(BorrowedFd file, BorrowedFd dir, const std::string& name) {
+  std::string link = Cat("/proc/self/fd/", file.get());
+  if (::linkat(AT_FDCWD, link.c_str(), dir.get(), name.c_str(), AT_SYMLINK_FOLLOW) == -1)
+    return Error::Errno(Cat("linkat ", Escape(name)));
+  return {};
+}
+
 Result<UniqueFd> MemFd(const char* name, unsigned flags) {
   int fd = ::memfd_create(name, flags | MFD_CLOEXEC);
   if (fd == -1) return Error::Errno(Cat("memfd_create ", name));
@@ -211,6 +218,11 @@ Result<FileLock> FileLock::TryShared(UniqueFd fd) {
 
 Result<FileLock> FileLock::WaitExclusive(UniqueFd fd) {
   TRY(Lock(fd, F_WRLCK, F_OFD_SETLKW));
+  return FileLock(std::move(fd));
+}
+
+Result<FileLock> FileLock::WaitShared(UniqueFd fd) {
+  TRY(Lock(fd, F_RDLCK, F_OFD_SETLKW));
   return FileLock(std::move(fd));
 }
 

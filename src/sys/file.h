@@ -75,6 +75,9 @@ Result<void> RemoveTreeAt(BorrowedFd dir, const std::string& name);
 
 // O_TMPFILE in `dir`: a file without a name, gone with its last descriptor.
 Result<UniqueFd> UnnamedFile(BorrowedFd dir, mode_t mode = 0600);
+// Gives an O_TMPFILE file a name that is not taken (linkat through /proc/self/fd, which needs no
+// capability).
+Result<void> NameFile(BorrowedFd file, BorrowedFd dir, const std::string& name);
 Result<UniqueFd> MemFd(const char* name, unsigned flags = 0);
 Result<void> AddSeals(BorrowedFd memfd, int seals);
 Result<UniqueFd> Duplicate(BorrowedFd fd);
@@ -95,6 +98,7 @@ class [[nodiscard]] FileLock {
   static Result<FileLock> TryExclusive(UniqueFd fd);
   static Result<FileLock> TryShared(UniqueFd fd);
   static Result<FileLock> WaitExclusive(UniqueFd fd);
+  static Result<FileLock> WaitShared(UniqueFd fd);
   // Is an exclusive lock held by anyone? Does not take it (F_OFD_GETLK).
   static Result<bool> IsHeld(BorrowedFd fd);
 
