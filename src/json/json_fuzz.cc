@@ -11,9 +11,11 @@ namespace {
 void Walk(const msb::json::Value& value) {
   using msb::json::Kind;
   if (value.kind() == Kind::kArray) {
-    for (const auto& item : *value.Items()) Walk(item);
+    auto items = *value.Items();
+    for (const auto& item : items) Walk(item);
   } else if (value.kind() == Kind::kObject) {
-    for (const auto& name : *value.Names()) {
+    auto names = *value.Names();
+    for (const auto& name : names) {
       auto field = value.Field(name);
       CHECK(field.ok());
       Walk(*field);

@@ -72,6 +72,12 @@ struct ImageDocuments {
   std::string manifest;
 };
 
+// Where the disk of a staged image is while it is written.
+enum class StagingMode : uint8_t {
+  kUnnamed,  // O_TMPFILE: a writer's death leaves nothing. kNamed where the file system has none.
+  kNamed,
+};
+
 class Store;
 
 // An image on its way in. Invisible until Commit; destroyed or killed before that, it leaves
@@ -94,6 +100,7 @@ class StagedImage {
   friend class Store;
   StagedImage(UniqueFd images, UniqueFd disk, std::string temp_name)
       : images_(std::move(images)), disk_(std::move(disk)), temp_name_(std::move(temp_name)) {}
+  Result<void> PublishDisk(const Digest& manifest);
 
   UniqueFd images_;
   UniqueFd disk_;
@@ -127,7 +134,7 @@ class Store {
   Result<Garbage> CollectGarbage(GarbageMode mode = GarbageMode::kRemove);
 
   // Makes the directories of images/ if need be.
-  Result<StagedImage> Stage();
+  Result<StagedImage> Stage(StagingMode mode = StagingMode::kUnnamed);
 
  private:
   Store(UniqueFd home, UniqueFd images) : home_(std::move(home)), images_(std::move(images)) {}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Garbage collection: what is there less what the references name.
+#include <cerrno>
+#include <functional>
+#include <set>
+
+#include "base/text.h"
+#include "image/store/layout.h"
+#include "image/store/store.h"
+#include "sys/file.h"
+
+namespace msb::store {
+namespace {
+
+// True when the file is to stay.
+using Keep = std::function<Result<bool>(BorrowedFd dir, const std::string& name)>;
+
+class Collector {
+ public:
+  Collector(BorrowedFd images, GarbageMode mode) : images_(images), mode_(mode) {}
+
+  Result<void> Sweep(const char* directory, const Keep& keep) {
+    UniqueFd dir = TRY(sys::OpenAt(images_, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    for (const std::string& name : TRY(sys::ListDirectory(dir)))
+      if (!TRY(keep(dir, name)))
+        TRY(Drop(dir, name, Cat(directory, "/", name)).Context("collect garbage"));
+    return {};
+  }
+
+  Garbage Take() && { return std::move(garbage_); }
+
+ private:
+  Result<void> Drop(BorrowedFd dir, const std::string& name, std::string path) {
+    auto found = TRY(sys::FindAt(dir, name));
+    if (!found || S_ISDIR(found->st_mode)) return {};  // Not of our making: not ours to remove.
+    if (mode_ == GarbageMode::kRemove) TRY(sys::UnlinkAt(dir, name));
+    auto bytes = static_cast<uint64_t>(found->st_blocks) * 512;
+    garbage_.items.push_back({std::move(path), bytes});
+    garbage_.bytes += bytes;
+    return {};
+  }
+
+  BorrowedFd images_;
+  GarbageMode mode_;
+  Garbage garbage_;
+};
+
+// A file in tmp/ whose writer lives is locked by it.
+Result<bool> WriterLives(BorrowedFd dir, const std::string& name) {
+  auto file = sys::OpenAt(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  if (!file && (file.error().sys_errno() == ENOENT || file.error().sys_errno() == ELOOP))
+    return false;
+  UniqueFd fd = TRY(std::move(file));
+  return sys::FileLock::IsHeld(fd);
+}
+
+}  // namespace
+
+Result<Garbage> Store::CollectGarbage(GarbageMode mode) {
+  if (!images_) return Garbage();
+  images_ = TRY(EnsureLayout(home_));
+  auto lock = TRY(LockImages(images_, LockMode::kExclusive));
+  ImageList list = TRY(List());
+  if (!list.broken.empty())
+    return Error(Code::kFailedPrecondition,
+                 Cat("collect garbage: what ", list.broken.front().name,
+                     " needs is not known: ", list.broken.front().error.message()))
+        .Remedy(Cat("run: msb image remove '", list.broken.front().name, "'"));
+  std::set<std::string> blobs, disks;
+  for (const Image& image : list.images) {
+    blobs.insert({image.config_digest.hex(), image.manifest.hex()});
+    disks.insert(image.manifest.hex() + kDiskSuffix);
+  }
+  auto in = [](const std::set<std::string>& names) -> Keep {
+    return [&names](BorrowedFd, const std::string& name) { return names.contains(name); };
+  };
+  Collector collector(images_, mode);
+  // The lock says that no commit is on its way, so a file of an unfinished replacement is dead.
+  TRY(collector.Sweep(kRefs, [](BorrowedFd, const std::string& name) -> Result<bool> {
+    return !name.starts_with('.');
+  }));
+  TRY(collector.Sweep(kDisks, in(disks)));
+  TRY(collector.Sweep(kBlobs, in(blobs)));
+  TRY(collector.Sweep(kTemp, WriterLives));
+  return std::move(collector).Take();
+}
+
+}  // namespace msb::store
