@@ -34,8 +34,9 @@ struct KvmAnswer {
 };
 
 // Runs a few dozen bytes of 64-bit guest code that uses a BMI instruction, in a child. The answer
-// is kept under `cache_dir` by boot id, identity of /dev/kvm, uid and groups.
-KvmAnswer ProbeKvm(BorrowedFd cache_dir);
+// is kept under `cache_dir` by boot id, identity of /dev/kvm, uid and groups; kFresh tries again.
+enum class ProbeMode : uint8_t { kCached, kFresh };
+KvmAnswer ProbeKvm(BorrowedFd cache_dir, ProbeMode mode = ProbeMode::kCached);
 
 // The strongest level the host can give, or the one asked for. `note` is the line for stderr when
 // it is not `vm`. Never kProcess unless asked for.

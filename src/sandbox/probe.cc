@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// The choice of an isolation, and the remembered answer about KVM.
+
+#include "sandbox/probe.h"
+
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "base/text.h"
+#include "sandbox/kvm_advice.h"
+#include "sandbox/kvm_probe.h"
+#include "sys/file.h"
+
+namespace msb::sandbox {
+namespace {
+
+constexpr const char* kDevice = "/dev/kvm";
+constexpr const char* kCacheName = "kvm-probe";
+
+// Whatever could change the answer: another boot, another device node or mode, another user.
+std::string CacheKey() {
+  std::string key = "1";
+  if (auto boot = sys::ReadFileAt(sys::Cwd(), "/proc/sys/kernel/random/boot_id", 64))
+    key += Cat(" ", boot->substr(0, 36));
+  if (auto found = sys::FindAt(sys::Cwd(), kDevice); found && *found) {
+    const struct stat& st = **found;
+    key += Cat(" ", st.st_rdev, " ", st.st_ino, " ", st.st_mode, " ", st.st_uid, " ", st.st_gid,
+               " ", st.st_ctim.tv_sec, ".", st.st_ctim.tv_nsec);
+  } else {
+    key += " absent";
+  }
+  key += Cat(" ", ::geteuid(), " ", ::getegid());
+  std::array<gid_t, 256> groups;
+  int count = ::getgroups(static_cast<int>(groups.size()), groups.data());
+  for (int i = 0; i < count; i++) key += Cat(" ", groups[static_cast<size_t>(i)]);
+  return key;
+}
+
+// Four lines: key, usable, reason, fix.
+std::optional<KvmAnswer> ReadCache(BorrowedFd dir, const std::string& key) {
+  auto text = sys::FindFileAt(dir, kCacheName, 8192);
+  if (!text || !*text) return std::nullopt;
+  auto lines = Split(**text, '\n');
+  if (lines.size() != 5 || lines[0] != key || (lines[1] != "yes" && lines[1] != "no"))
+    return std::nullopt;
+  return KvmAnswer{lines[1] == "yes", lines[2], lines[3]};
+}
+
+}  // namespace
+
+KvmAnswer ProbeKvm(BorrowedFd cache_dir, ProbeMode mode) {
+  std::string key = CacheKey();
+  if (mode == ProbeMode::kCached)
+    if (auto answer = ReadCache(cache_dir, key)) return *answer;
+  KvmTrial trial = TryKvm(kDevice);
+  KvmAnswer answer = AdviseKvm(trial, ReadKvmSurroundings());
+  // A guest that hung may have met a busy host: asked again next time. A cache that cannot be
+  // written costs the next run some milliseconds, no more.
+  if (trial.failure != KvmFailure::kHung)
+    (void)sys::ReplaceFileAt(
+        cache_dir, kCacheName,
+        Cat(key, "\n", answer.usable ? "yes" : "no", "\n", answer.reason, "\n", answer.fix, "\n"));
+  return answer;
+}
+
+Result<Choice> ChooseIsolation(BorrowedFd cache_dir, std::optional<Isolation> asked,
+                               std::optional<Isolation> required) {
+  if (asked == Isolation::kProcess)
+    return Error(Code::kUnimplemented, "--isolation process: this build has no process yet")
+        .Remedy("leave --isolation out: the default is the strongest level this host can give");
+  bool no_vm_asked = asked && *asked != Isolation::kVm;
+  if (required == Isolation::kVm && no_vm_asked)
+    return Error(Code::kInvalidArgument,
+                 Cat("--isolation ", Name(*asked), " contradicts --require vm"))
+        .Remedy("leave one of the two out");
+  if (no_vm_asked) return Choice{Isolation::kVmEmulated, ""};
+
+  auto kvm = ProbeKvm(cache_dir);
+  std::string reason = kvm.usable ? "this build has no vm yet" : kvm.reason;
+  if (asked == Isolation::kVm || required == Isolation::kVm)
+    return Error(Code::kFailedPrecondition,
+                 Cat(asked ? "--isolation vm: " : "--require vm: ", reason))
+        .Remedy(kvm.usable || kvm.fix.empty() ? "run: msb doctor" : kvm.fix);
+  return Choice{Isolation::kVmEmulated, Cat("isolation vm-emulated: ", reason, " (msb doctor)")};
+}
+
+}  // namespace msb::sandbox
