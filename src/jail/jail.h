@@ -45,8 +45,7 @@ struct JailLimits {
   uint64_t file_size_bytes = 0;  // RLIMIT_FSIZE; zero leaves it unlimited: disks are files.
 };
 
-// Injects a failure, for the tests that prove that nothing is left behind.
-enum class JailStep : uint8_t;
+enum class JailStep : uint8_t;  // jail/jail_plan.h
 
 struct JailSpec {
   std::string name;     // Who this is for, in errors and as the host name: "qemu".
@@ -59,8 +58,8 @@ struct JailSpec {
   int stderr_fd = -1;
   JailLimits limits;
   const sys::Cgroup* cgroup = nullptr;  // The program and the init start in it.
-  bool proc = false;                    // A /proc of its own PID namespace (read-only).
-  std::optional<JailStep> fail_at;      // Tests only.
+  // Makes this step fail as if the kernel refused it, to prove that nothing is left behind.
+  std::optional<JailStep> fail_at;
 };
 
 // What is in force, for the record and `msb inspect`.
@@ -82,7 +81,8 @@ struct JailedProcess {
   JailFacts facts;
 };
 
-// The caller has one thread. Returns after the program's execve succeeded.
+// The caller has one thread. Returns after the program's exec succeeded. There is no /proc and no
+// /dev inside, and the environment is empty.
 Result<JailedProcess> StartJailed(const JailSpec& spec);
 
 // How the program ended.

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Claims an id by locking one byte of a file that root alone can open.
+
+#include "jail/id_slot.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <vector>
+
+#include "base/text.h"
+#include "sys/file.h"
+
+namespace msb::jail {
+namespace {
+
+struct IdRange {
+  uint64_t first, count;
+};
+
+// "alice:100000:65536" a line; lines of another shape reserve nothing.
+Result<void> AddSubordinateRanges(const std::string& path, std::vector<IdRange>& ranges) {
+  auto text = TRY(sys::FindFileAt(sys::Cwd(), path, 1 << 20));
+  if (!text) return {};
+  for (const std::string& line : Split(*text, '\n')) {
+    auto fields = Split(line, ':');
+    if (fields.size() != 3) continue;
+    auto first = ParseNumber<uint64_t>(fields[1]);
+    auto count = ParseNumber<uint64_t>(fields[2]);
+    if (first && count && *count > 0) ranges.push_back({*first, *count});
+  }
+  return {};
+}
+
+Result<UniqueFd> OpenSlots(const std::string& directory) {
+  if (::mkdir(directory.c_str(), 0700) == -1 && errno != EEXIST)
+    return Error::Errno(Cat("mkdir ", directory));
+  UniqueFd dir = TRY(sys::OpenAt(sys::Cwd(), directory, O_PATH | O_DIRECTORY | O_NOFOLLOW));
+  auto info = TRY(sys::Stat(dir));
+  if (info.st_uid != ::geteuid() || (info.st_mode & 077) != 0)
+    return Error(Code::kFailedPrecondition, Cat(directory, " is not private to its owner"))
+        .Remedy(Cat("remove it, or: chown root ", directory, "; chmod 700 ", directory));
+  return sys::OpenAt(dir, "ids", O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+}
+
+}  // namespace
+
+Result<IdSlot> ClaimIdSlot(const IdSlotSource& source) {
+  std::vector<IdRange> taken;
+  TRY(AddSubordinateRanges(source.subuid, taken));
+  TRY(AddSubordinateRanges(source.subgid, taken));
+  // A description of its own: locks of one description do not exclude each other.
+  UniqueFd file = TRY(OpenSlots(source.directory));
+  for (uint32_t number = 0; number < kSlotCount; number++) {
+    uint32_t id = kFirstSlotId + number;
+    bool given_away = std::any_of(taken.begin(), taken.end(), [id](const IdRange& range) {
+      return id >= range.first && id - range.first < range.count;
+    });
+    if (given_away) continue;
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = number;
+    lock.l_len = 1;
+    if (::fcntl(file.get(), F_OFD_SETLK, &lock) == 0) return IdSlot{number, id, std::move(file)};
+    if (errno != EAGAIN && errno != EACCES) return Error::Errno("lock an id slot");
+  }
+  return Error(Code::kResourceExhausted, "all id slots are in use");
+}
+
+}  // namespace msb::jail

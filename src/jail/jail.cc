@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+// The jail from outside: works out the plan, clones the init, hears how it went.
+
+#include "jail/jail.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <span>
+
+#include "base/text.h"
+#include "jail/jail_plan.h"
+#include "jail/jail_steps.h"
+#include "jail/policies.h"
+#include "sys/file.h"
+#include "sys/landlock.h"
+#include "sys/process.h"
+
+namespace msb::jail {
+namespace {
+
+// Owns what a JailPlan points at.
+struct PlanStorage {
+  std::vector<std::string> sources, targets;
+  std::vector<PlannedBind> binds;
+  std::vector<PlannedFd> fds;
+  std::vector<PlannedLimit> limits;
+  std::vector<char*> argv;
+  std::string uid_map, gid_map, program;
+  JailPlan plan{};
+};
+
+Result<std::string> RealPath(const std::string& path) {
+  char resolved[PATH_MAX];
+  if (::realpath(path.c_str(), resolved) == nullptr) return Error::Errno(Cat("find ", path));
+  return std::string(resolved);
+}
+
+Result<void> PlanBinds(const JailSpec& spec, PlanStorage& storage) {
+  std::vector<JailBind> binds = spec.binds;
+  binds.push_back({.source = spec.program, .executable = true});
+  // Pointers into the strings are taken below: no growth in between.
+  storage.sources.reserve(binds.size());
+  storage.targets.reserve(binds.size());
+  for (const JailBind& bind : binds) {
+    const std::string& target = bind.target.empty() ? bind.source : bind.target;
+    if (bind.source.empty() || bind.source[0] != '/' || target[0] != '/' || target.size() < 2)
+      return Error(Code::kInvalidArgument, Cat("bind ", bind.source, ": path is not absolute"));
+    const std::string& source = storage.sources.emplace_back(TRY(RealPath(bind.source)));
+    struct stat info;
+    if (::stat(source.c_str(), &info) == -1) return Error::Errno(Cat("stat ", source));
+    if (!S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode))
+      return Error(Code::kInvalidArgument, Cat(source, " is neither a file nor a directory"));
+    storage.targets.push_back(target.substr(1));
+    storage.binds.push_back({.source = source.c_str(),
+                             .target = storage.targets.back().c_str(),
+                             .directory = S_ISDIR(info.st_mode),
+                             .executable = bind.executable});
+  }
+  storage.program = spec.program.substr(1);
+  return {};
+}
+
+Result<void> PlanDescriptors(const JailSpec& spec, int devnull, int stderr_fd,
+                             PlanStorage& storage) {
+  bool given[3] = {};
+  for (const JailFd& fd : spec.fds) {
+    if (fd.number < 0 || fd.number > kMaxProgramNumber)
+      return Error(Code::kInvalidArgument, Cat("descriptor number ", fd.number, " for a jail"));
+    if (fd.number < 3) given[fd.number] = true;
+    storage.fds.push_back({fd.fd, fd.number});
+  }
+  if (spec.fds.size() > 64) return Error(Code::kInvalidArgument, "too many descriptors for a jail");
+  int standard[3] = {devnull, spec.stdout_fd == -1 ? devnull : spec.stdout_fd, stderr_fd};
+  for (int number = 0; number < 3; number++)
+    if (!given[number]) storage.fds.push_back({standard[number], number});
+  return {};
+}
+
+void PlanLimits(const JailSpec& spec, PlanStorage& storage, JailFacts& facts) {
+  auto add = [&](int resource, rlim_t value) {
+    storage.limits.push_back({resource, rlimit{value, value}});
+  };
+  const JailLimits& limits = spec.limits;
+  add(RLIMIT_CORE, 0);
+  add(RLIMIT_NOFILE, limits.open_files);
+  if (limits.file_size_bytes != 0) add(RLIMIT_FSIZE, limits.file_size_bytes);
+  if (spec.cgroup != nullptr && spec.cgroup->LimitsMemory()) {
+    facts.limits.push_back("memory: cgroup");
+  } else if (limits.memory_bytes != 0) {
+    add(RLIMIT_AS, limits.memory_bytes);
+    facts.limits.push_back("memory: RLIMIT_AS");
+  } else {
+    facts.limits.push_back("memory: none");
+  }
+  // The id, or the user namespace, is this jail's alone, so the count is of its threads.
+  add(RLIMIT_NPROC, limits.pids);
+  facts.limits.push_back(spec.cgroup != nullptr && spec.cgroup->LimitsPids()
+                             ? "pids: cgroup, RLIMIT_NPROC"
+                             : "pids: RLIMIT_NPROC");
+  facts.limits.push_back(spec.cgroup != nullptr && spec.cgroup->LimitsCpu() ? "cpu: cgroup"
+                                                                            : "cpu: none");
+}
+
+Result<void> PlanIds(JailedProcess& process, PlanStorage& storage) {
+  JailPlan& plan = storage.plan;
+  JailFacts& facts = process.facts;
+  plan.user_namespace = ::geteuid() != 0;
+  plan.slot_lock = -1;
+  if (plan.user_namespace) {
+    facts.uid = ::geteuid();
+    facts.gid = ::getegid();
+    storage.uid_map = Cat(facts.uid, ' ', facts.uid, " 1\n");
+    storage.gid_map = Cat(facts.gid, ' ', facts.gid, " 1\n");
+    facts.ids = "the user's own id in a user namespace of its own";
+    facts.walls.push_back("user namespace");
+  } else {
+    process.slot = TRY(ClaimIdSlot());
+    facts.uid = facts.gid = process.slot->id;
+    facts.ids = Cat("host-wide slot ", process.slot->number);
+    facts.walls.push_back("ids");
+    plan.slot_lock = process.slot->lock.get();
+  }
+  plan.uid = facts.uid;
+  plan.gid = facts.gid;
+  plan.uid_map = storage.uid_map.c_str();
+  plan.gid_map = storage.gid_map.c_str();
+  return {};
+}
+
+struct Pipes {
+  sys::Pipe report, status, leash;
+};
+
+void FillPlan(const JailSpec& spec, const Pipes& pipes, const UniqueFd& self, int landlock_abi,
+              PlanStorage& storage) {
+  for (const std::string& argument : spec.argv)
+    storage.argv.push_back(const_cast<char*>(argument.c_str()));
+  storage.argv.push_back(nullptr);
+  JailPlan& plan = storage.plan;
+  plan.hostname = spec.name.c_str();
+  plan.root_options = "1m";
+  plan.binds = storage.binds;
+  plan.fds = storage.fds;
+  plan.limits = storage.limits;
+  plan.program = storage.program.c_str();
+  plan.argv = storage.argv.data();
+  plan.filter = kQemuFilter.code.data();
+  plan.filter_length = kQemuFilter.length;
+  plan.init_filter = kJailInitFilter.code.data();
+  plan.init_filter_length = kJailInitFilter.length;
+  plan.landlock_abi = landlock_abi;
+  plan.wait_for_cgroup = spec.cgroup != nullptr && spec.cgroup->has_v1();
+  plan.report = pipes.report.write.get();
+  plan.status = pipes.status.write.get();
+  plan.leash = pipes.leash.read.get();
+  plan.parent_pidfd = self.get();
+  plan.fail_at = spec.fail_at ? static_cast<int>(*spec.fail_at) : -1;
+}
+
+struct Cloned {
+  int pid;
+  UniqueFd pidfd;
+};
+
+Result<Cloned> CloneInit(const JailSpec& spec, JailPlan& plan) {
+  clone_args args;
+  std::memset(&args, 0, sizeof args);
+  int pidfd = -1;
+  args.flags =
+      CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+  if (plan.user_namespace) args.flags |= CLONE_NEWUSER;
+  // On version 1 the init moves first and then takes its cgroup namespace itself.
+  if (!plan.wait_for_cgroup) args.flags |= CLONE_NEWCGROUP;
+  if (spec.cgroup != nullptr && spec.cgroup->into_fd()) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = static_cast<uint64_t>(spec.cgroup->into_fd().get());
+  }
+  args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+  args.exit_signal = SIGCHLD;
+  // SAFETY: a fork; the child leaves through RunJailInit() and never returns into this frame.
+  long pid = ::syscall(SYS_clone3, &args, sizeof args);
+  if (pid == 0) RunJailInit(plan);
+  if (pid == -1) {
+    int err = errno;
+    return Error::Errno("clone3 with namespaces", err)
+        .Remedy(CloneRemedy(err, plan.user_namespace));
+  }
+  return Cloned{static_cast<int>(pid), UniqueFd(pidfd)};
+}
+
+// Everything the child reports before it execs or dies; nothing when it execs.
+Result<void> HearReport(BorrowedFd report, const PlanStorage& storage) {
+  JailReport said;
+  auto n = TRY(sys::ReadSome(report, std::as_writable_bytes(std::span(&said, 1))));
+  if (n == 0) return {};
+  if (n != sizeof said || said.step >= JailStep::kCount)
+    return Error(Code::kInternal, "the jail's init died while it set up");
+  std::string what = std::string(StepName(said.step));
+  if (StepNamesBind(said.step) && said.index < storage.binds.size())
+    what += Cat(' ', storage.binds[said.index].source);
+  if (said.step == JailStep::kExec || said.step == JailStep::kOpenProgram)
+    what += Cat(" /", storage.program);
+  return Error::Errno(what, said.error).Remedy(StepRemedy(said.step, said.error));
+}
+
+void NameWalls(JailFacts& facts) {
+  for (const char* wall : {"mount namespace", "pid namespace", "network namespace", "ipc namespace",
+                           "uts namespace", "cgroup namespace", "read-only root", "no capabilities",
+                           "no_new_privs", "landlock", "seccomp", "no descriptors but its own"})
+    facts.walls.emplace_back(wall);
+}
+
+Result<JailedProcess> Start(const JailSpec& spec) {
+  JailedProcess process;
+  PlanStorage storage;
+  if (spec.program.size() < 2 || spec.program[0] != '/' || spec.argv.empty())
+    return Error(Code::kInvalidArgument, "the program is not an absolute path with arguments");
+  process.facts.landlock_abi = TRY(sys::LandlockAbi());
+  TRY(PlanBinds(spec, storage));
+  UniqueFd devnull = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));
+  sys::Pipe errors;
+  int stderr_fd = spec.stderr_fd;
+  if (stderr_fd == -1) {
+    errors = TRY(sys::MakePipe());
+    TRY(sys::SetNonBlocking(errors.read, true));
+    stderr_fd = errors.write.get();
+  }
+  TRY(PlanDescriptors(spec, devnull.get(), stderr_fd, storage));
+  PlanLimits(spec, storage, process.facts);
+  TRY(PlanIds(process, storage));
+  Pipes pipes{TRY(sys::MakePipe()), TRY(sys::MakePipe()), TRY(sys::MakePipe())};
+  UniqueFd self = TRY(sys::PidfdOpen(::getpid()));
+  FillPlan(spec, pipes, self, process.facts.landlock_abi, storage);
+
+  Cloned init = TRY(CloneInit(spec, storage.plan));
+  sys::Child child(std::move(init.pidfd));  // Killed and reaped on every error below.
+  pipes.report.write.Reset();
+  pipes.status.write.Reset();
+  pipes.leash.read.Reset();
+  if (storage.plan.wait_for_cgroup) {
+    TRY(spec.cgroup->Add(init.pid));
+    TRY(sys::WriteAll(pipes.leash.write, "g"));
+  }
+  TRY(HearReport(pipes.report.read, storage));
+  process.pidfd = std::move(child).Detach();
+  process.status = std::move(pipes.status.read);
+  process.leash = std::move(pipes.leash.write);
+  process.stderr_pipe = std::move(errors.read);
+  if (spec.cgroup != nullptr) process.facts.cgroups = spec.cgroup->Paths();
+  NameWalls(process.facts);
+  return process;
+}
+
+}  // namespace
+
+Result<JailedProcess> StartJailed(const JailSpec& spec) {
+  return Start(spec).Context(Cat("jail ", spec.name));
+}
+
+void KillJailed(JailedProcess& process) {
+  // Either is enough; the signal is at once, the leash needs no right to send one.
+  (void)sys::PidfdSendSignal(process.pidfd, SIGKILL);
+  process.leash.Reset();
+}
+
+Result<JailExit> ReapJailed(JailedProcess& process) {
+  auto init = TRY(sys::Reap(process.pidfd, Deadline::Never()));
+  process.pidfd.Reset();
+  int32_t status[2];
+  auto n = sys::ReadSome(process.status, std::as_writable_bytes(std::span(status)));
+  if (init.signaled || init.code != 0 || !n || *n != sizeof status)
+    return JailExit{JailExit::How::kKilledWithJail, 0};
+  constexpr int kExited = 1;  // CLD_EXITED
+  return JailExit{status[0] == kExited ? JailExit::How::kExited : JailExit::How::kSignaled,
+                  status[1]};
+}
+
+}  // namespace msb::jail

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seccomp policies, one for each kind of process we confine. The tables are in policies.cc.
+
+#pragma once
+
+#include "jail/seccomp_compiler.h"
+
+namespace msb::jail {
+
+// The number under which a jailed program's executable is opened for its one execveat().
+inline constexpr int kProgramFd = 1000;
+
+extern const Filter kSupervisorFilter;  // Default kill.
+extern const Filter kUnpackerFilter;    // Default kill.
+extern const Filter kJailInitFilter;    // Default kill: waits, reports, exits.
+// QEMU is large and changes: what we did not foresee answers ENOSYS, what an attacker would want
+// kills.
+extern const Filter kQemuFilter;
+
+}  // namespace msb::jail

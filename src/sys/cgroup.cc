@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+// Cgroups as directories: made, limited, emptied and removed. Version 1 has a directory in each
+// hierarchy, version 2 one.
+
+#include "sys/cgroup.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/deadline.h"
+#include "base/text.h"
+#include "sys/cgroup_mounts.h"
+#include "sys/file.h"
+#include "sys/process.h"
+
+namespace msb::sys {
+namespace {
+
+constexpr std::string_view kOurs = "microsandbox";
+constexpr size_t kFileLimit = 1 << 20;
+constexpr uint64_t kCpuPeriodUs = 100'000;
+
+Result<void> WriteFile(BorrowedFd dir, const std::string& name, std::string_view value) {
+  UniqueFd file = TRY(OpenAt(dir, name, O_WRONLY));
+  return WriteAll(file, value).Context(Cat("write ", value, " to ", name));
+}
+
+std::optional<uint64_t> ReadNumber(BorrowedFd dir, const std::string& name) {
+  auto text = FindFileAt(dir, name, kFileLimit);
+  if (!text || !*text) return std::nullopt;
+  std::string value = **text;
+  while (!value.empty() && value.back() == '\n') value.pop_back();
+  return ParseNumber<uint64_t>(value);
+}
+
+// "key value" a line.
+std::optional<uint64_t> ReadKey(BorrowedFd dir, const std::string& name, std::string_view key) {
+  auto text = FindFileAt(dir, name, kFileLimit);
+  if (!text || !*text) return std::nullopt;
+  for (const std::string& line : Split(**text, '\n')) {
+    auto fields = Split(line, ' ');
+    if (fields.size() == 2 && fields[0] == key) return ParseNumber<uint64_t>(fields[1]);
+  }
+  return std::nullopt;
+}
+
+bool Has(const CgroupHost::Hierarchy& hierarchy, std::string_view controller) {
+  return std::find(hierarchy.controllers.begin(), hierarchy.controllers.end(), controller) !=
+         hierarchy.controllers.end();
+}
+
+std::string Quota(uint32_t cpu_milli) { return Cat(cpu_milli * (kCpuPeriodUs / 1000)); }
+
+// Version 2 offers a controller to children only where the parent says so, one level at a time.
+void EnableControllers(BorrowedFd dir, const CgroupHost::Hierarchy& hierarchy) {
+  for (std::string_view controller : {"memory", "cpu", "pids"})
+    if (Has(hierarchy, controller))
+      (void)WriteFile(dir, "cgroup.subtree_control", Cat('+', controller));
+}
+
+Result<UniqueFd> OpenOurs(const CgroupHost::Hierarchy& hierarchy) {
+  return OpenAt(Cwd(), Cat(hierarchy.root, "/", kOurs), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+}
+
+Result<std::vector<int>> Members(BorrowedFd dir) {
+  std::vector<int> pids;
+  for (const std::string& line : Split(TRY(ReadFileAt(dir, "cgroup.procs", kFileLimit)), '\n'))
+    if (auto pid = ParseNumber<int>(line)) pids.push_back(*pid);
+  return pids;
+}
+
+}  // namespace
+
+Result<CgroupHost> CgroupHost::Find(std::string_view delegated) {
+  CgroupHost host;
+  if (!delegated.empty()) {
+    std::string root(delegated);
+    UniqueFd dir = TRY(OpenAt(Cwd(), root, O_RDONLY | O_DIRECTORY).Context("the delegated cgroup"));
+    auto controllers = FindFileAt(dir, "cgroup.controllers", kFileLimit);
+    if (!controllers || !*controllers)
+      return Error(Code::kInvalidArgument, Cat(root, " is not a version 2 cgroup"))
+          .Remedy("give the directory of a delegated cgroup, as systemd-run -p Delegate=yes makes");
+    std::string list = **controllers;
+    while (!list.empty() && list.back() == '\n') list.pop_back();
+    host.hierarchies.push_back({root, Split(list, ' '), true});
+    host.delegated = true;
+    return host;
+  }
+  struct stat info;
+  if (::stat("/run/systemd/system", &info) == 0)
+    return Error(Code::kFailedPrecondition, "systemd owns the cgroup tree")
+        .Remedy("give a delegated cgroup, as systemd-run --scope -p Delegate=yes makes");
+  host.hierarchies = CgroupHierarchies(TRY(ReadFileAt(Cwd(), "/proc/self/mountinfo", 4 << 20)));
+  for (Hierarchy& hierarchy : host.hierarchies) {
+    if (!hierarchy.v2) continue;
+    auto list = FindFileAt(Cwd(), hierarchy.root + "/cgroup.controllers", kFileLimit);
+    if (!list || !*list) continue;
+    std::string names = **list;
+    while (!names.empty() && names.back() == '\n') names.pop_back();
+    hierarchy.controllers = Split(names, ' ');
+  }
+  std::erase_if(host.hierarchies, [](const Hierarchy& hierarchy) {
+    return !Has(hierarchy, "memory") && !Has(hierarchy, "cpu") && !Has(hierarchy, "pids") &&
+           !Has(hierarchy, "cpuacct");
+  });
+  if (host.hierarchies.empty())
+    return Error(Code::kFailedPrecondition,
+                 "no cgroup file system with memory, cpu or pids is mounted");
+  return host;
+}
+
+Result<Cgroup> Cgroup::Create(const CgroupHost& host, std::string_view name,
+                              const CgroupLimits& limits) {
+  Cgroup cgroup;
+  cgroup.name_ = name;
+  auto make = [&]() -> Result<void> {
+    for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
+      UniqueFd root = TRY(OpenAt(Cwd(), hierarchy.root, O_RDONLY | O_DIRECTORY));
+      if (hierarchy.v2) EnableControllers(root, hierarchy);
+      if (::mkdirat(root.get(), std::string(kOurs).c_str(), 0755) == -1 && errno != EEXIST)
+        return Error::Errno(Cat("mkdir ", hierarchy.root, "/", kOurs));
+      UniqueFd ours = TRY(OpenOurs(hierarchy));
+      if (hierarchy.v2) EnableControllers(ours, hierarchy);
+      TRY(MkdirAt(ours, cgroup.name_, 0755));
+      // Owned from here on: a failure below removes it.
+      cgroup.places_.push_back({Cat(hierarchy.root, "/", kOurs, "/", name), {}, hierarchy.v2});
+      cgroup.places_.back().dir = TRY(OpenAt(ours, cgroup.name_, O_RDONLY | O_DIRECTORY));
+    }
+    return cgroup.SetLimits(host, limits);
+  };
+  if (auto made = make(); !made) {
+    (void)cgroup.Remove();
+    return std::move(made).error().Context(Cat("cgroup ", name));
+  }
+  return cgroup;
+}
+
+Result<void> Cgroup::SetLimits(const CgroupHost& host, const CgroupLimits& limits) {
+  auto attempt = [&](std::string_view controller, bool wanted, auto set_v1, auto set_v2) {
+    if (!wanted) return false;
+    for (size_t i = 0; i < places_.size(); i++) {
+      if (!Has(host.hierarchies[i], controller)) continue;
+      Result<void> set = places_[i].v2 ? set_v2(places_[i].dir) : set_v1(places_[i].dir);
+      if (set.ok()) return true;
+      missing_.push_back(Cat(controller, ": ", set.error().message()));
+      return false;
+    }
+    missing_.push_back(Cat(controller, ": the host has no such controller"));
+    return false;
+  };
+  std::string memory = Cat(limits.memory_bytes);
+  memory_limited_ = attempt(
+      "memory", limits.memory_bytes != 0,
+      [&](const UniqueFd& dir) -> Result<void> {
+        TRY(WriteFile(dir, "memory.limit_in_bytes", memory));
+        // Only where the kernel counts swap; the plain limit stands either way.
+        (void)WriteFile(dir, "memory.memsw.limit_in_bytes", memory);
+        return {};
+      },
+      [&](const UniqueFd& dir) -> Result<void> {
+        TRY(WriteFile(dir, "memory.max", memory));
+        (void)WriteFile(dir, "memory.swap.max", "0");
+        // Half a machine is of no use to anybody.
+        return WriteFile(dir, "memory.oom.group", "1");
+      });
+  cpu_limited_ = attempt(
+      "cpu", limits.cpu_milli != 0,
+      [&](const UniqueFd& dir) -> Result<void> {
+        TRY(WriteFile(dir, "cpu.cfs_period_us", Cat(kCpuPeriodUs)));
+        return WriteFile(dir, "cpu.cfs_quota_us", Quota(limits.cpu_milli));
+      },
+      [&](const UniqueFd& dir) {
+        return WriteFile(dir, "cpu.max", Cat(Quota(limits.cpu_milli), ' ', kCpuPeriodUs));
+      });
+  auto set_pids = [&](const UniqueFd& dir) { return WriteFile(dir, "pids.max", Cat(limits.pids)); };
+  pids_limited_ = attempt("pids", limits.pids != 0, set_pids, set_pids);
+  bool any_wanted = limits.memory_bytes != 0 || limits.cpu_milli != 0 || limits.pids != 0;
+  if (any_wanted && !memory_limited_ && !cpu_limited_ && !pids_limited_)
+    return Error(Code::kFailedPrecondition, Cat("no limit could be set: ", Join(missing_, "; ")));
+  for (const Place& place : places_)
+    if (place.v2 && !into_fd_) into_fd_ = TRY(Duplicate(place.dir));
+  return {};
+}
+
+Result<Cgroup> Cgroup::Adopt(const CgroupHost& host, std::string_view name) {
+  Cgroup cgroup;
+  cgroup.name_ = name;
+  for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
+    auto ours = OpenOurs(hierarchy);
+    if (!ours) continue;
+    auto dir = OpenAt(*ours, cgroup.name_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (!dir) continue;
+    cgroup.places_.push_back(
+        {Cat(hierarchy.root, "/", kOurs, "/", name), *std::move(dir), hierarchy.v2});
+  }
+  if (cgroup.places_.empty()) return Error(Code::kNotFound, Cat("no cgroup ", name));
+  return cgroup;
+}
+
+Result<std::vector<std::string>> Cgroup::ListOurs(const CgroupHost& host) {
+  std::vector<std::string> names;
+  for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
+    auto ours = OpenOurs(hierarchy);
+    if (!ours) {
+      if (ours.error().code() == Code::kNotFound) continue;
+      return std::move(ours).error();
+    }
+    for (std::string& name : TRY(ListDirectory(*ours))) {
+      auto info = TRY(FindAt(*ours, name));
+      if (info && S_ISDIR(info->st_mode)) names.push_back(std::move(name));
+    }
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+bool Cgroup::has_v1() const {
+  return std::any_of(places_.begin(), places_.end(), [](const Place& p) { return !p.v2; });
+}
+
+Result<void> Cgroup::Add(int pid) const {
+  for (const Place& place : places_)
+    TRY(WriteFile(place.dir, "cgroup.procs", Cat(pid)).Context(place.path));
+  return {};
+}
+
+Result<void> Cgroup::Kill() const {
+  Deadline deadline = Deadline::After(std::chrono::seconds(5));
+  for (const Place& place : places_) {
+    // No new member while we go through the list; version 2 has one call for all of it.
+    if (place.v2 && WriteFile(place.dir, "cgroup.kill", "1").ok()) continue;
+    (void)WriteFile(place.dir, "pids.max", "0");
+  }
+  for (const Place& place : places_) {
+    for (;;) {
+      auto members = Members(place.dir);
+      if (!members && members.error().code() == Code::kNotFound) break;
+      if (!members) return std::move(members).error().Context(place.path);
+      if (members->empty()) break;
+      if (deadline.Passed())
+        return Error(Code::kDeadlineExceeded, Cat(place.path, " still has processes"));
+      for (int pid : *members) {
+        auto pidfd = PidfdOpen(pid);
+        if (!pidfd) continue;
+        TRY(PidfdSendSignal(*pidfd, SIGKILL));
+        pollfd ended{pidfd->get(), POLLIN, 0};
+        (void)::poll(&ended, 1, deadline.PollTimeout());
+      }
+    }
+  }
+  return {};
+}
+
+Result<void> Cgroup::Remove() {
+  Result<void> first;
+  for (Place& place : places_) {
+    place.dir.Reset();
+    if (::rmdir(place.path.c_str()) == -1 && errno != ENOENT && first.ok())
+      first = Error::Errno(Cat("rmdir ", place.path));
+  }
+  into_fd_.Reset();
+  if (first.ok()) places_.clear();
+  return first;
+}
+
+CgroupUsage Cgroup::Usage() const {
+  CgroupUsage usage;
+  for (const Place& place : places_) {
+    if (place.v2) {
+      if (auto us = ReadKey(place.dir, "cpu.stat", "usage_usec")) usage.cpu_ns = *us * 1000;
+      if (auto peak = ReadNumber(place.dir, "memory.peak")) usage.memory_peak_bytes = peak;
+      if (auto kills = ReadKey(place.dir, "memory.events", "oom_kill")) usage.oom_kills = kills;
+      continue;
+    }
+    if (auto ns = ReadNumber(place.dir, "cpuacct.usage")) usage.cpu_ns = ns;
+    if (auto peak = ReadNumber(place.dir, "memory.max_usage_in_bytes"))
+      usage.memory_peak_bytes = peak;
+    if (auto kills = ReadKey(place.dir, "memory.oom_control", "oom_kill")) usage.oom_kills = kills;
+  }
+  return usage;
+}
+
+std::vector<std::string> Cgroup::Paths() const {
+  std::vector<std::string> paths;
+  for (const Place& place : places_) paths.push_back(place.path);
+  return paths;
+}
+
+}  // namespace msb::sys

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The mount interface by descriptor (Linux 5.2, attributes 5.12): trees are opened, sealed and then
+// attached, so a mount is never visible with fewer restrictions than it ends with.
+//
+// Between clone and exec, therefore raw: a descriptor or 0, else -1 with errno.
+
+#pragma once
+
+#include <cstdint>
+
+namespace msb::sys {
+
+// MOUNT_ATTR_*
+inline constexpr uint64_t kMountReadOnly = 1;
+inline constexpr uint64_t kMountNoSetuid = 2;
+inline constexpr uint64_t kMountNoDevices = 4;
+inline constexpr uint64_t kMountNoExec = 8;
+
+// A detached copy of what is mounted at `path`, submounts included when `recursive`.
+int RawOpenTree(int dir, const char* path, bool recursive);
+int RawSetMountAttributes(int mount, uint64_t set, bool recursive);
+// Attaches a detached mount at `path` below `dir`.
+int RawMoveMount(int mount, int dir, const char* path);
+// A new tmpfs, not attached. `size` as tmpfs takes it: "1m".
+int RawNewTmpfs(const char* size, uint64_t attributes);
+// Directories on the way to `path` below `dir`, and at its end a directory or an empty file.
+// Existing ones are fine.
+int RawMakeMountTarget(int dir, const char* path, bool directory);
+
+}  // namespace msb::sys
