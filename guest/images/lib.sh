@@ -30,18 +30,10 @@ image_cache() {
   echo "$cache"
 }
 
-# $MSB_IMAGE, else the newest build of this clone, else the installed one.
+# Sets MSB_IMAGE if it is not set: the newest build of this clone, else the installed one.
 find_msb_image() {
   root=$(cd "$(dirname "$0")/../../.." && pwd)
-  if [ -n "${MSB_IMAGE:-}" ]; then
-    echo "$MSB_IMAGE"
-    return
-  fi
-  for preset in release dev clang; do
-    if [ -x "$root/build/$preset/bin/msb-image" ]; then
-      echo "$root/build/$preset/bin/msb-image"
-      return
-    fi
-  done
-  command -v msb-image || die "no msb-image found" "build it first, or set MSB_IMAGE"
+  [ -n "${MSB_IMAGE:-}" ] || MSB_IMAGE=$(ls -t "$root"/build/*/bin/msb-image 2>/dev/null | head -n 1)
+  [ -n "$MSB_IMAGE" ] || MSB_IMAGE=$(command -v msb-image || true)
+  [ -n "$MSB_IMAGE" ] || die "no msb-image found" "build it first, or set MSB_IMAGE"
 }
