@@ -96,6 +96,7 @@ class Gzip : public ByteProducer {
           TRY(SkipZeros());
           continue;
         }
+        if (open_ && in[0] != std::byte{0x1f}) return Damaged("bytes after the gzip data");
         TRY(BeginMember());
       }
       size_t made = TRY(Inflate(in, to));
@@ -147,14 +148,25 @@ class Gzip : public ByteProducer {
   bool ended_ = false;
 };
 
+struct FreeZstd {
+  void operator()(ZSTD_DStream* stream) const { ZSTD_freeDStream(stream); }
+};
+
 class Zstd : public ByteProducer {
  public:
-  explicit Zstd(Source source) : source_(std::move(source)), stream_(ZSTD_createDStream()) {}
+  using Stream = std::unique_ptr<ZSTD_DStream, FreeZstd>;
+
+  Zstd(Source source, Stream stream) : source_(std::move(source)), stream_(std::move(stream)) {}
+
+  static Result<std::unique_ptr<ByteProducer>> Create(Source source) {
+    Stream stream(ZSTD_createDStream());
+    if (!stream ||
+        ZSTD_isError(ZSTD_DCtx_setParameter(stream.get(), ZSTD_d_windowLogMax, kMaxZstdWindowLog)))
+      return Error(Code::kResourceExhausted, "ZSTD_createDStream failed");
+    return std::make_unique<Zstd>(std::move(source), std::move(stream));
+  }
 
   Result<size_t> Produce(std::span<std::byte> to) override {
-    if (!stream_ ||
-        ZSTD_isError(ZSTD_DCtx_setParameter(stream_.get(), ZSTD_d_windowLogMax, kMaxZstdWindowLog)))
-      return Error(Code::kResourceExhausted, "ZSTD_createDStream failed");
     for (;;) {
       std::span<const std::byte> in = TRY(source_.Peek());
       // With no input left the decoder may still hold output of an unfinished frame.
@@ -171,11 +183,8 @@ class Zstd : public ByteProducer {
   }
 
  private:
-  struct Free {
-    void operator()(ZSTD_DStream* stream) const { ZSTD_freeDStream(stream); }
-  };
   Source source_;
-  std::unique_ptr<ZSTD_DStream, Free> stream_;
+  Stream stream_;
   bool in_frame_ = false;
 };
 
@@ -190,7 +199,7 @@ Result<std::unique_ptr<ByteProducer>> Decompressed(std::unique_ptr<ByteProducer>
   } else if (front.starts_with("\x28\xb5\x2f\xfd") ||
              (front.size() >= 4 && (front[0] & '\xf0') == '\x50' &&
               front.substr(1, 3) == "\x2a\x4d\x18")) {  // Or a skippable frame first.
-    producer = std::make_unique<Zstd>(std::move(source));
+    return Zstd::Create(std::move(source));
   } else if (front.starts_with(std::string_view("\xfd\x37zXZ\0", 6)) || front.starts_with("BZh")) {
     return Error(Code::kUnimplemented,
                  "archive compressed with xz or bzip2: only gzip and zstd are read");
