@@ -17,8 +17,6 @@ namespace msb::jail {
 enum class JailStep : uint8_t {
   kDescriptors,
   kParentAlive,
-  kWaitForCgroup,
-  kCgroupNamespace,
   kSetgroups,
   kUidMap,
   kGidMap,
@@ -33,6 +31,8 @@ enum class JailStep : uint8_t {
   kEnterRoot,
   kDetachHost,
   kSealRoot,
+  kWaitForCgroup,
+  kCgroupNamespace,
   kFork,
   // In the init, after the fork.
   kInitCapabilities,

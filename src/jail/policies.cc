@@ -32,7 +32,8 @@ constexpr uint64_t kNamespaceFlags = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID 
                                      CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWTIME;
 constexpr uint64_t kThreadFlags = CLONE_VM | CLONE_THREAD;
 
-// What the C library does by itself in any program.
+// What the C library does by itself in any program. Not tgkill: abort() then ends by SIGSYS instead
+// of SIGABRT, and nothing here can signal by number.
 constexpr auto kRuntime = std::to_array<Rule>({
     {"brk"},
     {"munmap"},
@@ -45,8 +46,7 @@ constexpr auto kRuntime = std::to_array<Rule>({
     {"clock_getres"},
     {"clock_nanosleep"},
     {"getpid"},
-    {"gettid", "raise(), abort()"},
-    {"tgkill", "raise(), abort(): the pid is checked by Landlock's and the kernel's rules"},
+    {"gettid"},
     {"rt_sigaction"},
     {"rt_sigprocmask"},
     {"rt_sigreturn"},
@@ -127,6 +127,7 @@ constexpr auto kSupervisorOnly = std::to_array<Rule>({
     {"socketpair", "Unix only: a pair has no address", kActAllow, {Int(0, 1 /* AF_UNIX */)}},
     {"memfd_create"},
     {"splice", "not a way out: both ends are open already"},
+    {"sendfile", "a log file to a client's socket"},
     {"pidfd_send_signal", "stops what it started; other users' processes by the kernel's rules"},
     {"waitid"},
     {"wait4"},
@@ -155,6 +156,8 @@ constexpr auto kUnpackerOnly = std::to_array<Rule>({
      {Bits(2, PROT_EXEC | PROT_WRITE, PROT_EXEC)}},
     {"pipe2"},
     {"copy_file_range"},
+    {"fadvise64"},
+    {"sync_file_range"},
     {"memfd_create"},
     {"fchmod"},
     {"fchmodat", "modes of what it unpacks"},

@@ -17,6 +17,7 @@ constexpr long kAddRule = 445;
 constexpr long kRestrictSelf = 446;
 constexpr unsigned kVersionFlag = 1;
 constexpr int kPathBeneath = 1;
+constexpr uint64_t kScopeSignal = 2;
 
 // struct landlock_ruleset_attr; a shorter size is an older ABI.
 struct RulesetAttributes {
@@ -54,8 +55,9 @@ LandlockHandled HandledByLandlock(int abi) {
   return handled;
 }
 
-int RawLandlockCreate(int abi) {
+int RawLandlockCreate(int abi, LandlockSignals signals) {
   LandlockHandled handled = HandledByLandlock(abi);
+  if (signals == LandlockSignals::kAllow) handled.scoped &= ~kScopeSignal;
   RulesetAttributes attributes{handled.fs, handled.net, handled.scoped};
   size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
   return static_cast<int>(::syscall(kCreateRuleset, &attributes, size, 0));
@@ -70,8 +72,8 @@ int RawLandlockRestrictSelf(int ruleset) {
   return static_cast<int>(::syscall(kRestrictSelf, ruleset, 0));
 }
 
-Result<LandlockRuleset> LandlockRuleset::Create(int abi) {
-  int fd = RawLandlockCreate(abi);
+Result<LandlockRuleset> LandlockRuleset::Create(int abi, LandlockSignals signals) {
+  int fd = RawLandlockCreate(abi, signals);
   if (fd == -1) return Error::Errno("landlock_create_ruleset");
   return LandlockRuleset(UniqueFd(fd), abi, HandledByLandlock(abi).fs);
 }

@@ -49,10 +49,14 @@ struct LandlockHandled {
 };
 LandlockHandled HandledByLandlock(int abi);
 
+// Signals across the domain's edge: kForbid also stops a parent's death signal to children that are
+// outside, and a supervisor from killing what it started before it confined itself.
+enum class LandlockSignals : uint8_t { kForbid, kAllow };
+
 // Everything that `abi` can forbid is forbidden but for what Allow() grants.
 class LandlockRuleset {
  public:
-  static Result<LandlockRuleset> Create(int abi);
+  static Result<LandlockRuleset> Create(int abi, LandlockSignals signals);
   // Rights beneath (or of) an open file; bits that this ABI lacks, or that a non-directory cannot
   // have, are left out.
   Result<void> Allow(BorrowedFd path, uint64_t rights);
@@ -71,7 +75,7 @@ class LandlockRuleset {
 };
 
 // For code between clone and exec, which reports errno itself: 0 or -1.
-int RawLandlockCreate(int abi);
+int RawLandlockCreate(int abi, LandlockSignals signals);
 int RawLandlockAllow(int ruleset, int path, uint64_t rights);
 int RawLandlockRestrictSelf(int ruleset);
 
