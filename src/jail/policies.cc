@@ -175,6 +175,8 @@ constexpr auto kUnpackerOnly = std::to_array<Rule>({
     {"fgetxattr"},
     {"lgetxattr"},
     {"flistxattr"},
+    {"getxattr", "of O_PATH descriptors, by /proc/self/fd: reading a tree opens no device"},
+    {"listxattr"},
     {"llistxattr"},
     {"fremovexattr"},
     {"umask"},
