@@ -97,9 +97,12 @@ Result<rootfs::RootDiskSummary> UnpackInChild(const ImportOptions& options, Borr
   pipe.write.Reset();
   std::string report = TRY(ReadReportText(pipe.read, interrupts));
   sys::ExitStatus status = TRY(child.Wait(Deadline::Never()));
+  if (status.signaled && status.code == SIGSYS)
+    return Error(Code::kPermissionDenied, "the unpacker tried what its confinement forbids")
+        .Remedy("distrust the source: it may be made to attack what reads it");
   if (status.signaled)
     return Error(Code::kInternal, Cat("the unpacker was killed by signal ", status.code))
-        .Remedy("the source is damaged or hostile, or memory ran out");
+        .Remedy("look for an out-of-memory kill (dmesg); else distrust the source");
   return ReadReport(report);
 }
 

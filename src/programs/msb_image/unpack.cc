@@ -3,12 +3,12 @@
 #include "programs/msb_image/unpack.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/text.h"
+#include "jail/confine.h"
 #include "programs/msb_image/progress.h"
 #include "sys/file.h"
 
@@ -37,11 +37,14 @@ Result<void> CheckOutput(BorrowedFd output) {
   return {};
 }
 
-Result<void> Confine() {
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1) return Error::Errno("PR_SET_NO_NEW_PRIVS");
-  if (::prctl(PR_SET_DUMPABLE, 0) == -1) return Error::Errno("PR_SET_DUMPABLE");
-  rlimit none{};
-  if (::setrlimit(RLIMIT_CORE, &none) == -1) return Error::Errno("setrlimit RLIMIT_CORE");
+Result<void> Confine(BorrowedFd source, SourceKind kind) {
+  jail::UnpackerConfinement spec;
+  if (kind == SourceKind::kDirectory) {
+    spec.sources = {source.get()};
+    // A root that imports a directory reads files of every owner. An ordinary user has none of it.
+    spec.keep_capabilities = uint64_t{1} << CAP_DAC_READ_SEARCH;
+  }
+  TRY(jail::ConfineUnpacker(spec));
   return {};
 }
 
@@ -61,7 +64,7 @@ Result<rootfs::RootDiskSummary> Unpack(const UnpackOptions& options) {
   // A file-size limit of the caller's shell becomes an error, not a death.
   ::signal(SIGXFSZ, SIG_IGN);
   Progress progress("unpack", options.quiet);
-  TRY(Confine());
+  TRY(Confine(source, kind));
 
   uint64_t last = 0;
   rootfs::RootDiskOptions how;
