@@ -254,7 +254,8 @@ def test_wrong_usage_is_one_error(user, arguments, words):
 def test_home_that_cannot_be_written_is_named_with_a_remedy(user):
     user.env["MICROSANDBOX_HOME"] = "/proc/home"
     assert "MICROSANDBOX_HOME" in user.refused("import", "a", "-", data=SMALL)
-    user.env["MICROSANDBOX_HOME"] = str(user.tool)
+    user.env["MICROSANDBOX_HOME"] = str(user.place / "file")
+    (user.place / "file").touch()
     assert "Not a directory" in user.refused("import", "a", "-", data=SMALL)
 
 
