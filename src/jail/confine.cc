@@ -54,6 +54,10 @@ Result<ConfinementFacts> Supervisor(const SupervisorConfinement& spec) {
   auto ruleset = TRY(sys::LandlockRuleset::Create(abi, sys::LandlockSignals::kAllow));
   TRY(ruleset.Allow(BorrowedFd::Raw(spec.record_dir), landlock::kWriteTree)
           .Context("record directory"));
+  if (spec.records_dir != -1)
+    TRY(ruleset.Allow(BorrowedFd::Raw(spec.records_dir), landlock::kRemoveDir).Context("records"));
+  if (spec.names_dir != -1)
+    TRY(ruleset.Allow(BorrowedFd::Raw(spec.names_dir), landlock::kRemoveFile).Context("names"));
   for (const sys::Cgroup* cgroup : spec.cgroups) {
     for (const std::string& path : cgroup->Paths()) {
       TRY(AllowPath(ruleset, path, landlock::kReadTree | landlock::kWriteFile));
