@@ -248,4 +248,10 @@ constinit const Filter kSupervisorFilter = CompilePolicy<kSupervisorRules>(kActK
 constinit const Filter kUnpackerFilter = CompilePolicy<kUnpackerRules>(kActKill);
 constinit const Filter kJailInitFilter = CompilePolicy<kInitRules>(kActKill);
 
+std::array<Policy, 3> SmallProgramPolicies() {
+  return {{{"supervisor", kSupervisorRules, kActKill, &kSupervisorFilter},
+           {"unpacker", kUnpackerRules, kActKill, &kUnpackerFilter},
+           {"jail init", kInitRules, kActKill, &kJailInitFilter}}};
+}
+
 }  // namespace msb::jail

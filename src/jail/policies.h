@@ -8,7 +8,7 @@
 namespace msb::jail {
 
 // The number under which a jailed program's executable is opened for its one execveat().
-inline constexpr int kProgramFd = 1000;
+inline constexpr int kProgramFd = 250;
 
 extern const Filter kSupervisorFilter;  // Default kill.
 extern const Filter kUnpackerFilter;    // Default kill.
@@ -16,5 +16,15 @@ extern const Filter kJailInitFilter;    // Default kill: waits, reports, exits.
 // QEMU is large and changes: what we did not foresee answers ENOSYS, what an attacker would want
 // kills.
 extern const Filter kQemuFilter;
+
+// A policy with the table that it was compiled from.
+struct Policy {
+  std::string_view name;
+  std::span<const Rule> rules;
+  uint32_t fallback;
+  const Filter* filter;
+};
+std::array<Policy, 3> SmallProgramPolicies();  // Supervisor, unpacker, jail init.
+Policy QemuPolicy();
 
 }  // namespace msb::jail

@@ -267,4 +267,6 @@ constexpr Rule kQemuRules[] = {
 
 constinit const Filter kQemuFilter = CompilePolicy<kQemuRules>(ActErrno(ENOSYS));
 
+Policy QemuPolicy() { return {"qemu", kQemuRules, ActErrno(ENOSYS), &kQemuFilter}; }
+
 }  // namespace msb::jail

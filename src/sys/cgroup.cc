@@ -14,6 +14,7 @@
 #include <cerrno>
 
 #include "base/deadline.h"
+#include "base/name.h"
 #include "base/text.h"
 #include "sys/cgroup_mounts.h"
 #include "sys/file.h"
@@ -62,6 +63,14 @@ void EnableControllers(BorrowedFd dir, const CgroupHost::Hierarchy& hierarchy) {
   for (std::string_view controller : {"memory", "cpu", "pids"})
     if (Has(hierarchy, controller))
       (void)WriteFile(dir, "cgroup.subtree_control", Cat('+', controller));
+}
+
+// Names come from records and directory listings: one path component, never "..".
+Result<void> CheckCgroupName(std::string_view name) {
+  auto dot = name.find('.');
+  TRY(CheckName(name.substr(0, dot), "cgroup"));
+  if (dot != std::string_view::npos) TRY(CheckName(name.substr(dot + 1), "cgroup suffix"));
+  return {};
 }
 
 Result<UniqueFd> OpenOurs(const CgroupHost::Hierarchy& hierarchy) {
@@ -117,6 +126,7 @@ Result<CgroupHost> CgroupHost::Find(std::string_view delegated) {
 
 Result<Cgroup> Cgroup::Create(const CgroupHost& host, std::string_view name,
                               const CgroupLimits& limits) {
+  TRY(CheckCgroupName(name));
   Cgroup cgroup;
   cgroup.name_ = name;
   auto make = [&]() -> Result<void> {
@@ -127,7 +137,7 @@ Result<Cgroup> Cgroup::Create(const CgroupHost& host, std::string_view name,
         return Error::Errno(Cat("mkdir ", hierarchy.root, "/", kOurs));
       UniqueFd ours = TRY(OpenOurs(hierarchy));
       if (hierarchy.v2) EnableControllers(ours, hierarchy);
-      TRY(MkdirAt(ours, cgroup.name_, 0755));
+      TRY(MkdirAt(ours, cgroup.name_, 0755).Context(hierarchy.root));
       // Owned from here on: a failure below removes it.
       cgroup.places_.push_back({Cat(hierarchy.root, "/", kOurs, "/", name), {}, hierarchy.v2});
       cgroup.places_.back().dir = TRY(OpenAt(ours, cgroup.name_, O_RDONLY | O_DIRECTORY));
@@ -136,7 +146,10 @@ Result<Cgroup> Cgroup::Create(const CgroupHost& host, std::string_view name,
   };
   if (auto made = make(); !made) {
     (void)cgroup.Remove();
-    return std::move(made).error().Context(Cat("cgroup ", name));
+    Error error = std::move(made).error().Context(Cat("cgroup ", name));
+    if (error.code() == Code::kPermissionDenied)
+      return std::move(error).Remedy("run as root, or give a delegated cgroup");
+    return error;
   }
   return cgroup;
 }
@@ -189,6 +202,7 @@ Result<void> Cgroup::SetLimits(const CgroupHost& host, const CgroupLimits& limit
 }
 
 Result<Cgroup> Cgroup::Adopt(const CgroupHost& host, std::string_view name) {
+  TRY(CheckCgroupName(name));
   Cgroup cgroup;
   cgroup.name_ = name;
   for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {

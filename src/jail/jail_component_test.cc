@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// The jail around small programs: how they end, what they find, and that a failure at any step
+// leaves nothing.
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "jail/elf_needs.h"
+#include "jail/jail.h"
+#include "jail/jail_plan.h"
+#include "jail/jail_steps.h"
+#include "sys/file.h"
+#include "sys/fork.h"
+
+namespace msb::jail {
+namespace {
+
+JailSpec Spec(std::vector<std::string> argv) {
+  JailSpec spec;
+  spec.name = "test";
+  spec.program = argv.at(0);
+  spec.argv = std::move(argv);
+  auto files = FilesOfProgram(spec.program);
+  EXPECT_TRUE(files.ok()) << files.error().message();
+  spec.binds = *files;
+  return spec;
+}
+
+JailSpec Shell(std::string script) { return Spec({"/bin/sh", "-c", std::move(script)}); }
+
+// Descriptors and mounts of this process: what a failed start must not change.
+std::pair<size_t, std::string> Possessions() {
+  size_t count = 0;
+  DIR* dir = ::opendir("/proc/self/fd");
+  while (::readdir(dir) != nullptr) count++;
+  ::closedir(dir);
+  return {count, *sys::ReadFileAt(sys::Cwd(), "/proc/self/mountinfo", 1 << 22)};
+}
+
+std::string ReadAllOf(const UniqueFd& fd) {
+  (void)sys::SetNonBlocking(fd, false);
+  return *sys::ReadAll(fd, 1 << 20);
+}
+
+JailExit RunJailed(const JailSpec& spec, std::string* said = nullptr) {
+  auto started = StartJailed(spec);
+  EXPECT_TRUE(started.ok()) << started.error().message();
+  if (!started) return {JailExit::How::kKilledWithJail, -1};
+  auto ended = ReapJailed(*started);
+  EXPECT_TRUE(ended.ok());
+  if (said != nullptr) *said = ReadAllOf(started->stderr_pipe);
+  return *ended;
+}
+
+TEST(Jail, TellsTheExitCode) {
+  auto ended = RunJailed(Shell("exit 7"));
+  EXPECT_EQ(ended.how, JailExit::How::kExited);
+  EXPECT_EQ(ended.value, 7);
+}
+
+TEST(Jail, TellsTheSignalOfAForbiddenCall) {
+  auto ended = RunJailed(Shell("kill -9 $$"));
+  EXPECT_EQ(ended.how, JailExit::How::kSignaled);
+  EXPECT_EQ(ended.value, SIGSYS);
+}
+
+TEST(Jail, GivesDescriptorsUnderTheirNumbersAndStderrAsAPipe) {
+  auto pipe = *sys::MakePipe();
+  JailSpec spec = Shell("echo three >&3; echo error >&2; exec 4<&- 2>&-");
+  spec.fds.push_back({pipe.write.get(), 3});
+  std::string said;
+  EXPECT_EQ(RunJailed(spec, &said).value, 0);
+  pipe.write.Reset();
+  EXPECT_EQ(ReadAllOf(pipe.read), "three\n");
+  EXPECT_EQ(said, "error\n");
+}
+
+TEST(Jail, HasAnEmptyEnvironmentAndARootOfItsOwn) {
+  std::string said;
+  JailSpec spec = Shell("echo \"[$HOME$USER]\" /* >&2");
+  spec.binds.push_back({.source = "/etc/hostname", .target = "/given"});
+  RunJailed(spec, &said);
+  EXPECT_EQ(said.substr(0, 2), "[]");
+  EXPECT_THAT(said, testing::HasSubstr("/given"));
+  for (const char* absent : {"/home", "/proc", "/sys", "/dev", "/root", "/tmp", "/var", "/run"})
+    EXPECT_THAT(said, testing::Not(testing::HasSubstr(absent)));
+}
+
+TEST(Jail, StatesItsWallsAndIds) {
+  auto started = StartJailed(Shell("exit 0"));
+  ASSERT_TRUE(started.ok()) << started.error().message();
+  EXPECT_THAT(started->facts.walls, testing::IsSupersetOf({"seccomp", "landlock", "no_new_privs",
+                                                           "no capabilities", "pid namespace"}));
+  EXPECT_NE(started->facts.uid, 0u);
+  EXPECT_THAT(started->facts.limits, testing::Contains("pids: RLIMIT_NPROC"));
+  EXPECT_TRUE(ReapJailed(*started).ok());
+}
+
+TEST(Jail, EndsWhenKilledAndWhenTheLeashIsLetGo) {
+  for (bool leash : {false, true}) {
+    auto started = StartJailed(Spec({"/bin/sleep", "1000"}));
+    ASSERT_TRUE(started.ok()) << started.error().message();
+    if (leash)
+      started->leash.Reset();
+    else
+      KillJailed(*started);
+    EXPECT_EQ(ReapJailed(*started)->how, JailExit::How::kKilledWithJail);
+  }
+}
+
+TEST(Jail, EndsWithItsSupervisor) {
+  auto pipe = *sys::MakePipe();
+  auto supervisor = sys::ForkChild([&] {
+    JailSpec spec = Spec({"/bin/sleep", "1000"});
+    spec.fds.push_back({pipe.write.get(), 3});
+    auto started = StartJailed(spec);
+    if (!started) return 1;
+    if (::write(pipe.write.get(), "r", 1) != 1) return 2;
+    ::pause();
+    return 0;
+  });
+  ASSERT_TRUE(supervisor.ok());
+  pipe.write.Reset();
+  char byte;
+  ASSERT_EQ(::read(pipe.read.get(), &byte, 1), 1);
+  ASSERT_TRUE(supervisor->Signal(SIGKILL).ok());
+  pollfd gone{pipe.read.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&gone, 1, 1000), 1);
+  EXPECT_EQ(::read(pipe.read.get(), &byte, 1), 0);  // The last holder was in the jail.
+}
+
+TEST(Jail, RefusesAtEachStepByNameAndLeavesNothing) {
+  JailSpec spec = Shell("exit 0");
+  auto before = Possessions();
+  size_t refused = 0;
+  for (int step = 0; step < static_cast<int>(JailStep::kCount); step++) {
+    spec.fail_at = static_cast<JailStep>(step);
+    auto name = StepName(*spec.fail_at);
+    SCOPED_TRACE(name);
+    auto started = StartJailed(spec);
+    bool for_users = *spec.fail_at == JailStep::kSetgroups || *spec.fail_at == JailStep::kUidMap ||
+                     *spec.fail_at == JailStep::kGidMap;
+    bool for_root = *spec.fail_at == JailStep::kSetIds;
+    bool for_cgroups =
+        *spec.fail_at == JailStep::kWaitForCgroup || *spec.fail_at == JailStep::kCgroupNamespace;
+    if (for_cgroups || (::geteuid() == 0 ? for_users : for_root)) {
+      ASSERT_TRUE(started.ok());
+      EXPECT_TRUE(ReapJailed(*started).ok());
+      continue;
+    }
+    ASSERT_FALSE(started.ok());
+    refused++;
+    EXPECT_THAT(started.error().message(), testing::StartsWith("jail test: "));
+    EXPECT_THAT(started.error().message(), testing::HasSubstr(std::string(name)));
+    EXPECT_EQ(started.error().sys_errno(), EPERM);
+    EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
+    EXPECT_EQ(errno, ECHILD);
+  }
+  EXPECT_GE(refused, 25u);
+  EXPECT_EQ(Possessions(), before);
+}
+
+TEST(Jail, NamesTheSourceThatIsMissing) {
+  JailSpec spec = Shell("exit 0");
+  spec.binds.push_back({.source = "/no/such/file"});
+  auto started = StartJailed(spec);
+  ASSERT_FALSE(started.ok());
+  EXPECT_EQ(started.error().message(), "jail test: find /no/such/file: No such file or directory");
+}
+
+TEST(Jail, NamesTheProgramThatCannotBeExecuted) {
+  JailSpec spec = Shell("exit 0");
+  spec.program = "/etc/hostname";
+  auto started = StartJailed(spec);
+  ASSERT_FALSE(started.ok());
+  EXPECT_THAT(started.error().message(), testing::HasSubstr("execute /etc/hostname"));
+}
+
+TEST(Jail, RefusesNumbersThatAreItsOwn) {
+  JailSpec spec = Shell("exit 0");
+  spec.fds.push_back({0, kMaxProgramNumber + 1});
+  EXPECT_FALSE(StartJailed(spec).ok());
+}
+
+}  // namespace
+}  // namespace msb::jail
