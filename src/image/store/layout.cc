@@ -71,7 +71,7 @@ Result<RefRecord> ParseRefRecord(std::string_view json) {
 Result<UniqueFd> EnsureLayout(BorrowedFd home) {
   UniqueFd images = TRY(sys::EnsureDirectory(home, "images", 0700));
   for (const char* directory : {kRefs, kBlobs, kDisks, kTemp})
-    TRY(sys::EnsureDirectory(images, directory, 0700));
+    (void)TRY(sys::EnsureDirectory(images, directory, 0700));
   if (!TRY(sys::FindAt(images, "oci-layout")))
     TRY(sys::ReplaceFileAt(images, "oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}\n"));
   return images;
