@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Exec groups by cgroup, and by process group where there is none.
+
+#include "agent/exec_group.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <string_view>
+
+#include "base/text.h"
+#include "sys/file.h"
+
+namespace msb::agent {
+namespace {
+
+uint64_t Nanoseconds(const timeval& time) {
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 +
+         static_cast<uint64_t>(time.tv_usec) * 1000;
+}
+
+class ProcessGroup final : public ExecGroup {
+ public:
+  int clone_fd() const override { return -1; }
+  void Kill(pid_t pid) override {
+    if (pid > 0) ::kill(-pid, SIGKILL);
+  }
+  GroupUsage Usage(const struct rusage& reaped) const override {
+    return {.cpu_user_ns = Nanoseconds(reaped.ru_utime),
+            .cpu_system_ns = Nanoseconds(reaped.ru_stime),
+            .peak_memory_bytes = static_cast<uint64_t>(reaped.ru_maxrss) * 1024};
+  }
+};
+
+class ProcessGroups final : public ExecGroups {
+ public:
+  Result<std::unique_ptr<ExecGroup>> Take() override {
+    return std::unique_ptr<ExecGroup>(std::make_unique<ProcessGroup>());
+  }
+  void GiveBack(std::unique_ptr<ExecGroup> group) override { group.reset(); }
+  void Tidy() override {}
+  void KillAll() override {}
+};
+
+// The number after `key` at the start of a line; 0 when it is not there.
+uint64_t FieldOf(std::string_view text, std::string_view key) {
+  for (size_t at = 0; at < text.size();) {
+    auto line = text.substr(at, text.find('\n', at) - at);
+    if (line.size() > key.size() && line.substr(0, key.size()) == key && line[key.size()] == ' ')
+      return ParseNumber<uint64_t>(line.substr(key.size() + 1)).value_or(0);
+    at += line.size() + 1;
+  }
+  return 0;
+}
+
+// A file of the kernel's that fits 4 KiB, read through a descriptor that was opened ahead.
+struct SmallFile {
+  std::array<char, 4096> bytes;
+  std::string_view Read(const UniqueFd& fd) {
+    ssize_t n = fd ? ::pread(fd.get(), bytes.data(), bytes.size(), 0) : -1;
+    return {bytes.data(), n > 0 ? static_cast<size_t>(n) : 0};
+  }
+};
+
+class CgroupExec final : public ExecGroup {
+ public:
+  static Result<std::unique_ptr<CgroupExec>> Create(const UniqueFd& parent, std::string name) {
+    TRY(sys::MkdirAt(parent, name, 0755));
+    auto group = std::make_unique<CgroupExec>();
+    group->dir_ = TRY(sys::OpenAt(parent, name, O_RDONLY | O_DIRECTORY));
+    group->name_ = std::move(name);
+    // A kernel without a controller lacks its file: that figure is then 0.
+    auto open = [&](const char* file) {
+      auto fd = sys::OpenAt(group->dir_, file, O_RDONLY);
+      return fd.ok() ? *std::move(fd) : UniqueFd();
+    };
+    group->cpu_ = open("cpu.stat");
+    group->peak_ = open("memory.peak");
+    group->events_ = open("memory.events");
+    return group;
+  }
+
+  const std::string& name() const { return name_; }
+  int clone_fd() const override { return dir_.get(); }
+
+  void Kill(pid_t pid) override {
+    auto fd = sys::OpenAt(dir_, "cgroup.kill", O_WRONLY);
+    if (fd.ok() && sys::WriteAll(*fd, "1").ok()) return;
+    if (pid > 0) ::kill(-pid, SIGKILL);
+  }
+
+  GroupUsage Usage(const struct rusage&) const override {
+    GroupUsage usage;
+    SmallFile file;
+    auto cpu = file.Read(cpu_);
+    usage.cpu_user_ns = FieldOf(cpu, "user_usec") * 1000;
+    usage.cpu_system_ns = FieldOf(cpu, "system_usec") * 1000;
+    auto peak = file.Read(peak_);
+    usage.peak_memory_bytes = ParseNumber<uint64_t>(peak.substr(0, peak.find('\n'))).value_or(0);
+    usage.oom_kills = FieldOf(file.Read(events_), "oom_kill");
+    return usage;
+  }
+
+ private:
+  std::string name_;
+  UniqueFd dir_, cpu_, peak_, events_;
+};
+
+class Cgroups final : public ExecGroups {
+ public:
+  explicit Cgroups(UniqueFd sandbox) : sandbox_(std::move(sandbox)) {}
+
+  Result<std::unique_ptr<ExecGroup>> Take() override {
+    if (spare_ == nullptr) spare_ = TRY(Make());
+    return std::unique_ptr<ExecGroup>(std::move(spare_));
+  }
+
+  void GiveBack(std::unique_ptr<ExecGroup> group) override { retired_.push_back(std::move(group)); }
+
+  void Tidy() override {
+    // One that still has processes stays on the list: an rmdir() of a populated cgroup is EBUSY.
+    // The list is as long as there are execs whose descendants live on.
+    std::erase_if(retired_, [this](const std::unique_ptr<ExecGroup>& group) {
+      const auto& name = static_cast<const CgroupExec&>(*group).name();
+      return ::unlinkat(sandbox_.get(), name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT;
+    });
+    if (spare_ != nullptr) return;
+    if (auto made = Make(); made.ok()) spare_ = *std::move(made);
+  }
+
+  void KillAll() override {
+    auto fd = sys::OpenAt(sandbox_, "cgroup.kill", O_WRONLY);
+    if (fd.ok()) (void)sys::WriteAll(*fd, "1");
+  }
+
+ private:
+  Result<std::unique_ptr<CgroupExec>> Make() {
+    return CgroupExec::Create(sandbox_, Cat("e", ++last_));
+  }
+
+  UniqueFd sandbox_;
+  uint64_t last_ = 0;
+  std::unique_ptr<CgroupExec> spare_;
+  std::vector<std::unique_ptr<ExecGroup>> retired_;
+};
+
+}  // namespace
+
+std::unique_ptr<ExecGroups> MakeProcessGroups() { return std::make_unique<ProcessGroups>(); }
+
+std::unique_ptr<ExecGroups> MakeCgroups(UniqueFd sandbox) {
+  return std::make_unique<Cgroups>(std::move(sandbox));
+}
+
+}  // namespace msb::agent

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bytes of an exec: pipes and terminal to streams, streams to frames.
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "agent/exec.h"
+#include "agent/link.h"
+
+namespace msb::agent {
+namespace {
+
+using protocol::kHeaderSize;
+using protocol::kMaxBody;
+using protocol::Type;
+
+constexpr int kReadsPerRound = 4;
+constexpr int kLargePipe = 1 << 20;
+// What a stream may hold although the agent holds too much in all.
+constexpr uint64_t kFairShare = 32 * 1024;
+// A write is not worth beginning a DATA frame of fewer bytes at its end.
+constexpr size_t kSmallestPiece = 1024;
+
+}  // namespace
+
+uint64_t Exec::held() const {
+  return outputs_[0].stream.held() + outputs_[1].stream.held() + input_.waiting.size();
+}
+
+void Exec::Watch(Output& output) {
+  if (output.watched || !output.fd) return;
+  auto watch = host_.loop().Watch(output.fd, event::Interest::kRead, [this, &output](event::Ready) {
+    ReadOutput(output);
+    host_.Flush();
+  });
+  // Fails for want of memory only; the next credit tries again.
+  if (!watch.ok()) return;
+  output.watch = *std::move(watch);
+  output.watched = true;
+}
+
+void Exec::Unwatch(Output& output) {
+  output.watch.Cancel();
+  output.watched = false;
+}
+
+void Exec::ReadOutput(Output& output) {
+  std::array<std::byte, 16384> thrown_away;
+  for (int i = 0; i < kReadsPerRound && output.fd; ++i) {
+    std::span<std::byte> space(thrown_away);
+    if (!output.discard) {
+      size_t max =
+          output.rest ? static_cast<size_t>(std::min<uint64_t>(*output.rest, kMaxBody)) : kMaxBody;
+      bool wait = host_.Crowded() && output.stream.held() >= kFairShare;
+      space = wait ? std::span<std::byte>() : output.stream.Space(max);
+      // Not watched while there is no room: a hang-up is always reported, and would spin.
+      if (space.empty()) return Unwatch(output);
+    }
+    ssize_t n = ::read(output.fd.get(), space.data(), space.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) {
+      if (terminal_ && output.rest) FinishOutput(output);
+      break;
+    }
+    if (n <= 0) {  // EIO: the last holder of the terminal is gone.
+      Unwatch(output);
+      // A terminal without any other end still takes what the host types.
+      output.fd.Reset();
+      FinishOutput(output);
+      break;
+    }
+    if (output.discard) continue;
+    auto count = static_cast<size_t>(n);
+    output.stream.Filled(count);
+    if (output.rest && (*output.rest -= count) == 0) FinishOutput(output);
+    if (count < space.size()) break;
+    // A writer that fills the pipe is worth a larger one.
+    if (!terminal_ && !output.enlarged && count >= kMaxBody / 2) {
+      output.enlarged = true;
+      ::fcntl(output.fd.get(), F_SETPIPE_SZ, kLargePipe);
+    }
+  }
+  bool silent = output.stream.closed() && !exit_;
+  if (output.stream.Next(1) || output.stream.EofDue()) host_.Ready(id_, silent);
+  if (output.fd) Watch(output);
+}
+
+void Exec::FinishOutput(Output& output) {
+  output.stream.Close();
+  output.discard = true;
+}
+
+void Exec::Discard(Output& output) {
+  if (!output.used) return;
+  output.discard = true;
+  output.stream.Reset();
+  Watch(output);
+}
+
+Result<void> Exec::OnCredit(uint8_t fd, uint64_t acked, uint64_t limit) {
+  if (fd == 0) return Error(Code::kInvalidArgument, "credit for stdin from its sender");
+  Output& output = outputs_[fd - 1u];
+  TRY(output.stream.OnCredit(acked, limit));
+  if (!output.used) return {};
+  if (output.fd && !output.watched) ReadOutput(output);
+  if (output.stream.Next(1) || output.stream.EofDue()) host_.Ready(id_, false);
+  return {};
+}
+
+void Exec::OnReset(uint8_t fd) {
+  if (fd == 0) return;
+  Discard(outputs_[fd - 1u]);
+  host_.Ready(id_, false);
+}
+
+Result<void> Exec::OnData(uint64_t offset, protocol::ByteSpan bytes) {
+  if (!input_.used) return {};
+  auto fresh = TRY(input_.stream.OnData(offset, bytes));
+  if (input_.refused || fresh.empty()) {
+    input_.stream.Consumed(fresh.size());
+    return {};
+  }
+  input_.waiting.insert(input_.waiting.end(), fresh.begin(), fresh.end());
+  WriteInput();
+  return {};
+}
+
+Result<void> Exec::OnEof(uint64_t offset) {
+  if (!input_.used) return {};
+  TRY(input_.stream.OnEof(offset));
+  WriteInput();
+  return {};
+}
+
+void Exec::WriteInput() {
+  while (input_.fd && input_.written < input_.waiting.size()) {
+    auto rest = std::span(input_.waiting).subspan(input_.written);
+    ssize_t n = ::write(input_.fd.get(), rest.data(), rest.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) {
+      auto watch = host_.loop().Watch(input_.fd, event::Interest::kWrite, [this](event::Ready) {
+        input_.watch.Cancel();
+        WriteInput();
+        host_.Flush();
+      });
+      if (watch.ok()) input_.watch = *std::move(watch);
+      break;
+    }
+    if (n < 0) return RefuseInput();
+    input_.last = rest[static_cast<size_t>(n) - 1];
+    input_.written += static_cast<size_t>(n);
+    input_.stream.Consumed(static_cast<uint64_t>(n));
+  }
+  if (input_.written == input_.waiting.size()) {
+    input_.waiting.clear();
+    input_.written = 0;
+    if (input_.fd && input_.stream.ended()) {
+      if (terminal_) SendTerminalEof();
+      CloseInput();
+    }
+  } else if (input_.written > protocol::kDefaultWindow / 2) {
+    input_.waiting.erase(input_.waiting.begin(),
+                         input_.waiting.begin() + static_cast<ptrdiff_t>(input_.written));
+    input_.written = 0;
+  }
+  if (input_.stream.CreditDue()) host_.Ready(id_, false);
+}
+
+// What a person types for it: the VEOF character, twice when a line is begun.
+void Exec::SendTerminalEof() {
+  termios settings;
+  if (::tcgetattr(input_.fd.get(), &settings) == -1 || (settings.c_lflag & ICANON) == 0) return;
+  std::array<cc_t, 2> eof = {settings.c_cc[VEOF], settings.c_cc[VEOF]};
+  [[maybe_unused]] ssize_t n =
+      ::write(input_.fd.get(), eof.data(), input_.last == std::byte{'\n'} ? 1 : 2);
+}
+
+void Exec::CloseInput() {
+  input_.watch.Cancel();
+  input_.fd.Reset();
+  input_.waiting = {};
+  input_.written = 0;
+}
+
+void Exec::RefuseInput() {
+  CloseInput();
+  input_.refused = true;
+  input_.reset_due = true;
+  host_.Ready(id_, false);
+}
+
+bool Exec::OutputsSent() const {
+  return std::all_of(outputs_.begin(), outputs_.end(),
+                     [](const Output& output) { return !output.used || output.stream.done(); });
+}
+
+bool Exec::ProduceOutput(Link& link, uint8_t fd) {
+  Output& output = outputs_[fd - 1u];
+  if (!output.used) return false;
+  size_t room = link.RoomInWrite();
+  size_t max = room >= kHeaderSize + kSmallestPiece ? room - kHeaderSize : kMaxBody;
+  if (auto chunk = output.stream.Next(std::min(max, kMaxBody))) {
+    link.Send({.type = Type::kData, .fd = fd, .exec = id_, .offset = chunk->offset}, chunk->bytes);
+    output.stream.Sent(chunk->bytes.size());
+    if (output.stream.Next(1)) return true;
+  }
+  if (auto end = output.stream.EofDue()) {
+    link.Send({.type = Type::kEof, .fd = fd, .exec = id_, .offset = *end});
+    output.stream.EofSent();
+  }
+  return false;
+}
+
+bool Exec::Produce(Link& link) {
+  if (failed_) {
+    if (!end_sent_) link.Send({.type = Type::kExecFailed, .exec = id_}, protocol::Encode(*failed_));
+    end_sent_ = true;
+    return false;
+  }
+  if (!started_sent_) {
+    link.Send({.type = Type::kExecStarted, .exec = id_},
+              protocol::Encode(protocol::ExecStarted{.pid = shown_pid_}));
+    started_sent_ = true;
+  }
+  if (input_.reset_due) {
+    link.Send({.type = Type::kReset, .fd = 0, .exec = id_});
+    input_.reset_due = false;
+  }
+  auto credit = input_.stream.CreditDue();
+  if (input_.used && !input_.refused && credit) {
+    link.Send({.type = Type::kCredit, .fd = 0, .exec = id_, .offset = credit->consumed},
+              protocol::EncodeU64(credit->limit));
+    input_.stream.CreditSent();
+  }
+  // One frame a turn, the two outputs in turn: nobody waits for a flood on the other.
+  next_output_ ^= 1;
+  bool more = false;
+  for (unsigned i = 0; i < 2; ++i) {
+    uint8_t fd = static_cast<uint8_t>(1 + ((next_output_ + i) & 1));
+    if (more && outputs_[fd - 1u].stream.Next(1)) break;
+    more |= ProduceOutput(link, fd);
+  }
+  if (exit_ && !end_sent_ && OutputsSent()) {
+    link.Send({.type = Type::kExecExit, .exec = id_}, protocol::Encode(*exit_));
+    end_sent_ = true;
+  }
+  return more || outputs_[0].stream.Next(1) || outputs_[1].stream.Next(1);
+}
+
+}  // namespace msb::agent
