@@ -61,7 +61,8 @@ constexpr Rule kQemuRules[] = {
     {"madvise"},
     {"msync"},
     {"mincore"},
-    {"memfd_create", "guest memory shared with devices; split code buffers"},
+    {"memfd_create", "Landlock does not see memory files: one could be executed; QEMU does without",
+     ActErrno(ENOSYS)},
     {"membarrier", "QEMU's RCU"},
     {"mbind", "only asked for by NUMA options; refused as by an older kernel", ActErrno(ENOSYS)},
     // Threads.

@@ -145,6 +145,7 @@ void Attempt(const std::string& name) {
     ::dup2(file, 250);
     rc = ::syscall(SYS_execveat, 250, "", none, none, AT_EMPTY_PATH);
   }
+  if (name == "memfd") rc = ::memfd_create("x", 0);
   if (name == "bpf") rc = ::syscall(SYS_bpf, 0, 0, 0);
   if (name == "io_uring") rc = ::syscall(425, 1, 0);
   if (name == "userfaultfd") rc = ::syscall(SYS_userfaultfd, 0);
