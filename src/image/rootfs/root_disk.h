@@ -2,9 +2,9 @@
 // Root disks: turns a tar, a directory or a stack of layers into a read-only EROFS image without
 // unpacking anything, so an ordinary user gets owners, devices and capabilities right too.
 //
-// The tree is kept in memory (about 250 bytes an entry) and touches no file of the host, so hostile
-// names have nothing to climb into. File contents go straight to their place in the image while
-// the input streams by. The same input gives the same bytes.
+// The tree is kept in memory (about 300 bytes an entry, and files up to 1 KiB whole) and touches no
+// file of the host, so hostile names have nothing to climb into. File contents go straight to their
+// place in the image while the input streams by. The same input gives the same bytes.
 //
 //   auto summary = TRY(rootfs::WriteRootDiskFromTar(tar, out, {}));
 

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "image/rootfs/directory_reader.h"
 #include "image/rootfs/root_disk.h"
 #include "image/rootfs/test_erofs_reader.h"
 #include "image/rootfs/test_tar.h"
@@ -118,6 +120,39 @@ TEST_F(RootDiskComponent, AnUnreadableFileIsNamed) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
+}
+
+TEST_F(RootDiskComponent, AFileThatChangesWhileItIsReadIsAnError) {
+  Write("log", std::string(1 << 20, 'x'));
+  auto appended = *sys::OpenAt(tree_, "log", O_WRONLY);
+  for (off_t size : {off_t{2 << 20}, off_t{1000}}) {
+    DirectoryReader reader(tree_);
+    DirectoryEntry entry;
+    ASSERT_TRUE(*reader.Next(entry));
+    ASSERT_TRUE(*reader.Next(entry));
+    ASSERT_EQ(entry.path, "log");
+    ASSERT_TRUE(reader.Read(1).ok());
+    EXPECT_TRUE(reader.CheckUnchanged().ok());
+    ASSERT_TRUE(sys::Truncate(appended, size));
+    EXPECT_THAT(reader.CheckUnchanged().error().message(), HasSubstr("changed"));
+    if (size == 1000) {
+      EXPECT_THAT(reader.Read(5000).error().message(), HasSubstr("shorter"));
+    }
+  }
+}
+
+TEST_F(RootDiskComponent, SymlinksInTheDirectoryAreNotFollowed) {
+  ASSERT_TRUE(sys::MkdirAt(tree_, "real", 0755));
+  Write("real/file", "x");
+  ASSERT_TRUE(sys::SymlinkAt("real", tree_, "link"));
+  ASSERT_TRUE(sys::SymlinkAt("/etc", tree_, "out"));
+  UniqueFd image = Image();
+  ASSERT_TRUE(WriteRootDiskFromDirectory(tree_, image, {}).ok());
+  auto seen = ReadErofs(image);
+  ASSERT_TRUE(seen.ok()) << seen.error().message();
+  EXPECT_THAT(*seen,
+              testing::ElementsAre(testing::Key(""), testing::Key("link"), testing::Key("out"),
+                                   testing::Key("real"), testing::Key("real/file")));
 }
 
 TEST_F(RootDiskComponent, FsckAgreesWithAWideTree) {

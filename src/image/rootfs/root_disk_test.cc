@@ -105,7 +105,8 @@ TEST(RootDisk, KeepsEveryKindOfFile) {
 TEST(RootDisk, KeepsContentsOfEverySizeAroundTheLimits) {
   TestTar tar;
   std::vector<std::string> contents;
-  for (size_t size : {0, 1, 511, 512, 513, 1023, 1024, 1025, 4095, 4096, 4097, 40000, 3 << 20}) {
+  for (size_t size : std::initializer_list<size_t>{0, 1, 511, 512, 513, 1023, 1024, 1025, 4095,
+                                                   4096, 4097, 40000, 3 << 20}) {
     std::string data;
     for (size_t i = 0; i < size; ++i) data += static_cast<char>(i * 7 + size);
     tar.Add({.path = Cat("f", contents.size()), .data = data});
@@ -329,8 +330,8 @@ TEST(RootDisk, ProgressCanStopTheWork) {
 
 TEST(RootDisk, LongSymlinksAndLongAttributesTogether) {
   // A tail of nearly a block behind attributes of odd sizes: there must always be a place.
-  for (size_t value : {0, 3, 44, 1000, 4000, 60000}) {
-    for (size_t target : {1, 100, 2047, 2048, 2049, 4094, 4095}) {
+  for (size_t value : std::initializer_list<size_t>{0, 3, 44, 1000, 4000, 60000}) {
+    for (size_t target : std::initializer_list<size_t>{1, 100, 2047, 2048, 2049, 4094, 4095}) {
       TestTar tar;
       tar.Pax(TestTar::Record("SCHILY.xattr.trusted.t", std::string(value, 'v')) +
               TestTar::Record("linkpath", std::string(target, 't')))
