@@ -41,6 +41,8 @@ class Client {
     // Nobody in the guest reads the exec's stdin any more.
     virtual void OnStdinGone(uint32_t exec) { (void)exec; }
     virtual void OnStatus(const std::string& record_json) { (void)record_json; }
+    // The agent's answer to Ping().
+    virtual void OnPong(std::span<const std::byte> body) { (void)body; }
     // The sandbox has ended and everything of it is cleaned up.
     virtual void OnOutcome(const Outcome& outcome, const std::string& record_json) = 0;
     // A request was refused: exec 0 is the sandbox itself, then OnClosed follows.

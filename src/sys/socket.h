@@ -39,6 +39,9 @@ Result<PeerCredentials> GetPeer(BorrowedFd socket);
 
 // Never raises SIGPIPE.
 Result<size_t> SendSome(BorrowedFd socket, std::span<const std::byte> bytes);
+// At most 4 parts in one call, without a copy. 0: a non-blocking socket is full, which is no error
+// here: it is the common case of a stream that waits for its reader.
+Result<size_t> SendGathered(BorrowedFd socket, std::span<const std::span<const std::byte>> parts);
 // At most 16 descriptors beside at least one byte.
 Result<size_t> SendWithFds(BorrowedFd socket, std::span<const std::byte> bytes,
                            std::span<const BorrowedFd> fds);

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// A home's key is its device and inode number: what stays the same however the path is spelled.
+
+#include "sandbox/cgroup_name.h"
+
+#include <array>
+
+#include "base/bytes.h"
+#include "base/text.h"
+#include "sys/file.h"
+
+namespace msb::sandbox {
+namespace {
+
+std::string HomeKey(BorrowedFd home) {
+  auto info = sys::Stat(home);
+  if (!info) return "unknown";
+  std::array<std::byte, 16> key;
+  StoreLittle(key.data(), uint64_t{info->st_dev});
+  StoreLittle(key.data() + 8, uint64_t{info->st_ino});
+  return Hex(key);
+}
+
+}  // namespace
+
+std::string CgroupName(BorrowedFd home, std::string_view id) { return Cat(id, ".", HomeKey(home)); }
+
+std::optional<std::string> IdOfCgroup(BorrowedFd home, std::string_view cgroup) {
+  size_t dot = cgroup.find('.');
+  if (dot == std::string_view::npos || cgroup.substr(dot + 1) != HomeKey(home))
+    return std::nullopt;
+  return std::string(cgroup.substr(0, dot));
+}
+
+}  // namespace msb::sandbox

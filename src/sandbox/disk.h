@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The writable disk of a sandbox: a sparse file without a name, copied from a template that mke2fs
+// made once for each size.
+
+#pragma once
+
+#include <cstdint>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace msb::sandbox {
+
+// An empty journal-less ext4 of `size_bytes`, in a file that is gone with its last descriptor.
+// Templates are kept in `cache` as ext4-<bytes>-<version>.img; the file is made beside `near`.
+// kResourceExhausted when the host has no space for it.
+Result<UniqueFd> MakeDisk(BorrowedFd cache, BorrowedFd near, uint64_t size_bytes);
+
+// Copies data and holes of `from` into the empty file `to`: by a clone of extents where the file
+// system has them.
+Result<void> CopySparse(BorrowedFd from, BorrowedFd to, uint64_t size_bytes);
+
+// Refuses when the file system of `dir` has less than what any sandbox needs to start.
+Result<void> CheckFreeSpace(BorrowedFd dir, uint64_t storage_bytes);
+
+}  // namespace msb::sandbox

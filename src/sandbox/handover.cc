@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hand-over as JSON.
+
+#include "sandbox/handover.h"
+
+#include "sandbox/spec_json.h"
+
+template <>
+struct msb::json::Fields<msb::sandbox::Handover> {
+  using H = msb::sandbox::Handover;
+  static constexpr auto kTable = std::array{
+      Required<&H::spec>("spec"),
+      Required<&H::started_ns>("started_ns"),
+      Required<&H::kernel>("kernel"),
+      Required<&H::initramfs>("initramfs"),
+      Required<&H::boot_deadline_ms>("boot_deadline_ms"),
+  };
+};
+
+namespace msb::sandbox {
+
+std::string ToJson(const Handover& handover) { return json::Encode(handover); }
+
+Result<Handover> ParseHandover(std::string_view text) { return json::Decode<Handover>(text); }
+
+}  // namespace msb::sandbox

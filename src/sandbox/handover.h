@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// What Start() hands to the supervisor it starts: descriptors at fixed numbers, and JSON in one.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "sandbox/spec.h"
+
+namespace msb::sandbox {
+
+inline constexpr int kHandoverControl = 3;   // A socket: the first client.
+inline constexpr int kHandoverSpec = 4;      // A sealed memfd: Handover as JSON.
+inline constexpr int kHandoverHome = 5;      // Directory.
+inline constexpr int kHandoverRootDisk = 6;  // Read-only.
+
+struct Handover {
+  SandboxSpec spec;
+  int64_t started_ns = 0;  // CLOCK_MONOTONIC of Start().
+  std::string kernel;
+  std::string initramfs;
+  int64_t boot_deadline_ms = 60'000;
+};
+std::string ToJson(const Handover& handover);
+Result<Handover> ParseHandover(std::string_view json);
+
+}  // namespace msb::sandbox

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// The home directory, and the programs and guest parts of this installation.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/text.h"
+#include "sandbox/sandboxes.h"
+#include "sys/file.h"
+#include "sys/process.h"
+
+namespace msb::sandbox {
+namespace {
+
+constexpr const char* kLockProbe = ".locks";
+
+// Two descriptions of one file: what one locks, the other must see. Some network file systems say
+// yes to the lock and tell nobody.
+Result<void> CheckLocks(BorrowedFd dir) {
+  auto open = [&] {
+    return sys::OpenAt(dir, kLockProbe, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+  };
+  UniqueFd first = TRY(open());
+  UniqueFd second = TRY(open());
+  auto held = sys::FileLock::TryShared(std::move(first));
+  if (!held) return std::move(held).error().Context("locks do not work here");
+  // A shared lock stands in the way of an exclusive one, which is what IsHeld asks about.
+  auto taken = sys::FileLock::TryExclusive(std::move(second));
+  if (!taken) return {};
+  return Error(Code::kFailedPrecondition, "locks do not work here: one was given twice");
+}
+
+Result<std::string> HomePath() {
+  if (auto given = sys::GetEnv("MICROSANDBOX_HOME"); given && !given->empty()) {
+    if ((*given)[0] != '/')
+      return Error(Code::kInvalidArgument,
+                   Cat("MICROSANDBOX_HOME ", Escape(*given), " is not an absolute path"))
+          .Remedy("begin it with a slash");
+    return *given;
+  }
+  if (auto home = sys::GetEnv("HOME"); home && !home->empty()) return *home + "/.microsandbox";
+  return Error(Code::kFailedPrecondition, "neither MICROSANDBOX_HOME nor HOME is set")
+      .Remedy("export MICROSANDBOX_HOME=/some/folder");
+}
+
+Result<UniqueFd> OpenHome(const std::string& path) {
+  auto opened = sys::OpenAt(sys::Cwd(), path, O_RDONLY | O_DIRECTORY);
+  if (opened || opened.error().sys_errno() != ENOENT) return opened;
+  return sys::EnsureDirectory(sys::Cwd(), path, 0700);
+}
+
+std::string ProgramFolder() {
+  auto self = sys::ReadLinkAt(sys::Cwd(), "/proc/self/exe");
+  if (!self) return ".";
+  return self->substr(0, self->rfind('/'));
+}
+
+Result<std::string> FindPart(const std::string& folder, const char* variable, const char* name,
+                             std::string_view remedy) {
+  if (auto given = sys::GetEnv(variable); given && !given->empty()) return *given;
+  for (const std::string& candidate :
+       {Cat(folder, "/", name), Cat(folder, "/../lib/microsandbox/", name)})
+    if (::access(candidate.c_str(), R_OK) == 0) return candidate;
+  return Error(Code::kNotFound,
+               Cat(name, " is neither in ", folder, " nor in ../lib/microsandbox beside it"))
+      .Remedy(remedy);
+}
+
+}  // namespace
+
+Result<Home> Home::Open() {
+  std::string path = TRY(HomePath());
+  auto fail = [&](Error error) {
+    return std::move(error)
+        .Context(Cat("home ", path))
+        .Remedy("set MICROSANDBOX_HOME to a folder of yours on a local file system");
+  };
+  auto dir = OpenHome(path);
+  if (!dir) return fail(std::move(dir).error());
+  if (auto locks = CheckLocks(*dir); !locks) return fail(std::move(locks).error());
+  return Home(std::move(*dir), std::move(path));
+}
+
+Result<Parts> FindParts() {
+  std::string folder = ProgramFolder();
+  Parts parts;
+  parts.supervisor = TRY(FindPart(folder, "MICROSANDBOX_SUPERVISOR", "msb-supervisor",
+                                  "install microsandbox again (tools/install)"));
+  parts.kernel = TRY(FindPart(folder, "MICROSANDBOX_KERNEL", "vmlinux",
+                              "build the guest's kernel: guest/kernel/build, then tools/install"));
+  parts.initramfs = TRY(FindPart(folder, "MICROSANDBOX_INITRAMFS", "initramfs.cpio",
+                                 "build the guest's parts: tools/install"));
+  return parts;
+}
+
+}  // namespace msb::sandbox

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starting a supervisor.
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "base/text.h"
+#include "sandbox/handover.h"
+#include "sandbox/sandboxes.h"
+#include "sandbox/start_clock.h"
+#include "sys/file.h"
+#include "sys/process.h"
+#include "sys/socket.h"
+
+namespace msb::sandbox {
+namespace {
+
+Result<UniqueFd> HandoverFd(const Handover& handover) {
+  UniqueFd fd = TRY(sys::MemFd("microsandbox-spec", MFD_ALLOW_SEALING));
+  TRY(sys::WriteAll(fd, ToJson(handover)));
+  TRY(sys::AddSeals(fd, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL));
+  return fd;
+}
+
+}  // namespace
+
+Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, BorrowedFd root_disk,
+                       const Parts& parts) {
+  Handover handover;
+  handover.started_ns = MonotonicNs();
+  TRY(CheckSpec(spec));
+  handover.spec = spec;
+  handover.kernel = parts.kernel;
+  handover.initramfs = parts.initramfs;
+  UniqueFd memory = TRY(HandoverFd(handover));
+  auto pair = TRY(sys::MakeSocketPair());
+  UniqueFd null = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));
+  auto child = TRY(sys::Spawn({
+      .argv = {"msb-supervisor"},
+      .program = parts.supervisor,
+      .env = {},
+      .workdir = "/",
+      .fds = {{null.get(), 0},
+              {null.get(), 1},
+              {pair.second.get(), kHandoverControl},
+              {memory.get(), kHandoverSpec},
+              {home.dir().get(), kHandoverHome},
+              {root_disk.get(), kHandoverRootDisk}},
+      .new_session = true,
+  }).Context("start the supervisor"));
+  // It lives on its own; when it ends before us, init or our own end reaps it.
+  (void)std::move(child).Detach();
+  return std::move(pair.first);
+}
+
+}  // namespace msb::sandbox

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// The life of a sandbox: see the header.
+
+#include "sandbox/supervisor.h"
+
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/units.h"
+#include "sandbox/outcome_json.h"
+#include "sys/file.h"
+#include "sys/process.h"
+#include "sys/random.h"
+#include "sys/socket.h"
+
+namespace msb::sandbox {
+namespace {
+
+// Between the end of the agent channel and the news of the machine's own end.
+constexpr auto kChannelGrace = std::chrono::milliseconds(700);
+constexpr size_t kEntropyBytes = 32;
+
+int64_t RealtimeNs() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Supervisor>> Supervisor::Create(event::Loop& loop, SupervisorParts parts) {
+  std::unique_ptr<Supervisor> made(new Supervisor(loop, std::move(parts)));
+  TRY(made->Open());
+  return made;
+}
+
+Result<void> Supervisor::Open() {
+  relay_ = TRY(Relay::Create(loop_, std::move(parts_.agent), *this));
+  TRY(parts_.backend->Watch(loop_, *this));
+  TRY(sys::SetNonBlocking(parts_.console, true));
+  console_watch_ = TRY(loop_.Watch(parts_.console, event::Interest::kRead,
+                                   [this](event::Ready) { OnConsole(); }));
+  accept_watch_ = TRY(loop_.Watch(parts_.listener, event::Interest::kRead,
+                                  [this](event::Ready) { OnConnect(); }));
+  if (parts_.signals)
+    signal_watch_ = TRY(loop_.Watch(parts_.signals, event::Interest::kRead,
+                                    [this](event::Ready) { OnSignal(); }));
+  boot_timer_ = loop_.After(parts_.boot_deadline, [this] { OnBootDeadline(); });
+  if (parts_.spec.timeout)
+    timeout_timer_ = loop_.After(*parts_.spec.timeout, [this] {
+      Conclude({.kind = OutcomeKind::kTimeout,
+                .detail = Cat("the time of --timeout ", FormatDuration(*parts_.spec.timeout),
+                              " has passed")});
+    });
+  first_connection_ = TRY(relay_->AddConnection(std::move(parts_.control)));
+  if (parts_.spec.main) TRY(StartMain());
+  SaveState(Record::Durability::kNone);
+  return {};
+}
+
+Result<void> Supervisor::StartMain() {
+  auto pair = TRY(sys::MakeSocketPair());
+  TRY(relay_->AddConnection(std::move(pair.first)));
+  main_ = TRY(MainExec::Start(loop_, std::move(pair.second), record_.dir(), *parts_.spec.main,
+                              [this](Outcome outcome) { Conclude(std::move(outcome)); }));
+  return {};
+}
+
+Result<void> Supervisor::Run() { return loop_.Run(); }
+
+// Clients.
+
+void Supervisor::OnConnect() {
+  auto accepted = sys::Accept(parts_.listener);
+  if (!accepted) {
+    LOG(kWarn, "control socket", {"why", accepted.error().message()});
+    return;
+  }
+  if (!accepted->has_value() || delivered_) return;
+  UniqueFd socket = std::move(**accepted);
+  auto peer = sys::GetPeer(socket);
+  // The directory's mode says the same; a descriptor of it may have been handed on.
+  if (!peer || (peer->uid != ::geteuid() && peer->uid != 0)) return;
+  auto connection = relay_->AddConnection(std::move(socket));
+  if (!connection) {
+    LOG(kWarn, "control connection", {"why", connection.error().message()});
+    return;
+  }
+  if (relay_->hello_received())
+    relay_->SendTo(*connection, protocol::Type::kReady, AsBytes(RecordText()));
+}
+
+void Supervisor::OnDisconnected(Relay::ConnectionId connection) {
+  if (connection == first_connection_ && parts_.spec.lifetime == Lifetime::kAttached)
+    Conclude({.kind = OutcomeKind::kStopped, .detail = "its client has ended"});
+  MaybeLeave();
+}
+
+void Supervisor::OnRequest(Relay::ConnectionId from, const Relay::Request& request) {
+  switch (request.what) {
+    case Relay::Request::What::kStatus:
+      relay_->SendTo(from, protocol::Type::kStatus, AsBytes(RecordText()));
+      return;
+    case Relay::Request::What::kStop:
+      AskToStop(std::chrono::milliseconds(request.grace_ms));
+      return;
+    case Relay::Request::What::kKill:
+      Conclude({.kind = OutcomeKind::kStopped, .detail = "killed on request"});
+      return;
+  }
+}
+
+void Supervisor::OnSignal() {
+  std::array<std::byte, 1024> buffer;
+  if (!sys::ReadSome(parts_.signals, buffer)) return;
+  Conclude({.kind = OutcomeKind::kStopped, .detail = "the supervisor was asked to end"});
+}
+
+void Supervisor::AskToStop(std::chrono::milliseconds grace) {
+  if (outcome_ || stop_asked_) return;
+  if (!relay_->hello_received() || grace.count() == 0) {
+    Conclude({.kind = OutcomeKind::kStopped, .detail = "stopped on request"});
+    return;
+  }
+  stop_asked_ = true;
+  parts_.state.state = State::kStopping;
+  relay_->Close(Error(Code::kFailedPrecondition, "the sandbox is stopping"));
+  relay_->ShutDownGuest();
+  grace_timer_ = loop_.After(grace, [this, grace] {
+    Conclude({.kind = OutcomeKind::kStopped,
+              .detail = Cat("killed: it did not stop within ", FormatDuration(grace))});
+  });
+  SaveState(Record::Durability::kNone);
+}
+
+// The guest.
+
+protocol::MachineConfig Supervisor::Config() {
+  protocol::MachineConfig config;
+  config.hostname = !parts_.spec.hostname.empty() ? parts_.spec.hostname
+                    : !parts_.spec.name.empty()   ? parts_.spec.name
+                                                  : record_.id();
+  config.realtime_ns = RealtimeNs();
+  config.entropy.resize(kEntropyBytes);
+  sys::FillRandom(std::as_writable_bytes(std::span(config.entropy)));
+  return config;
+}
+
+void Supervisor::OnHello(const protocol::Hello& hello, bool first) {
+  if (!first || outcome_) return;
+  boot_timer_.Cancel();
+  parts_.clock.AddGuestStages(hello.stages);
+  parts_.clock.Mark("hello received");
+  parts_.state.guest_release = Escape(hello.release, 128);
+  if (parts_.state.state == State::kStarting) parts_.state.state = State::kRunning;
+  SaveState(Record::Durability::kNone);
+  relay_->SendToAll(protocol::Type::kReady, AsBytes(RecordText()));
+}
+
+void Supervisor::OnGoodbye(std::string reason) {
+  said_goodbye_ = true;
+  goodbye_ = std::move(reason);
+}
+
+void Supervisor::OnFault(Error fault) {
+  agent_ended_ = true;
+  MaybeFinish();
+  if (machine_end_ || outcome_) return;
+  if (fault.code() == Code::kUnavailable || fault.sys_errno() != 0) {
+    // The machine's own end tells more, and is on its way.
+    grace_timer_ = loop_.After(kChannelGrace, [this] {
+      Conclude({.kind = OutcomeKind::kMachineDied, .detail = "the agent channel was closed"});
+    });
+    return;
+  }
+  Conclude({.kind = relay_->hello_received() ? OutcomeKind::kMachineDied
+                                             : OutcomeKind::kBootFailed,
+            .detail = Cat("the agent broke the protocol: ", Escape(fault.message(), 300))});
+}
+
+void Supervisor::OnConsole() {
+  std::array<std::byte, 16 * 1024> buffer;
+  auto count = sys::ReadSome(parts_.console, buffer);
+  if (!count && count.error().sys_errno() == EAGAIN) return;
+  if (!count || *count == 0) {
+    console_watch_.Cancel();
+    console_ended_ = true;
+    MaybeFinish();
+    return;
+  }
+  auto bytes = std::span<const std::byte>(buffer).first(*count);
+  console_.Append(bytes);
+  if (!parts_.spec.debug_console) return;
+  // A hostile guest's bytes on the user's terminal: only line ends pass unescaped.
+  std::string text;
+  for (const std::string& line : Split(AsText(bytes), '\n')) {
+    if (!text.empty()) text += '\n';
+    text += Escape(line, buffer.size());
+  }
+  // Best effort: a terminal that does not take it loses it.
+  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+}
+
+void Supervisor::OnBootDeadline() {
+  Conclude({.kind = OutcomeKind::kBootFailed,
+            .detail = Cat("no hello from the guest within ",
+                          FormatDuration(parts_.boot_deadline), "; ", LastStage())});
+}
+
+std::string Supervisor::LastStage() const {
+  std::string stage = Cat("last stage: ", parts_.clock.steps().back().step);
+  std::string tail = console_.Tail(3);
+  if (tail.empty()) return Cat(stage, ", nothing on its console");
+  return Cat(stage, ", its console ends with: ", tail);
+}
+
+}  // namespace msb::sandbox

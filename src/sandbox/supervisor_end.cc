@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// The end of a sandbox: what it was, giving everything back, telling the clients.
+
+#include <time.h>
+
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "protocol/frame.h"
+#include "sandbox/outcome_json.h"
+#include "sandbox/supervisor.h"
+#include "sys/file.h"
+
+namespace msb::sandbox {
+namespace {
+
+// How long an ended supervisor waits for clients that do not read.
+constexpr auto kLeaveGrace = std::chrono::seconds(1);
+constexpr auto kLastWords = std::chrono::milliseconds(200);
+constexpr auto kStopRoom = size_t{256};  // Of a frame, for the outcome beside the record.
+
+int64_t RealtimeNs() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+void Complain(const char* what, const Result<void>& result) {
+  if (!result) LOG(kWarn, "left behind", {"what", what}, {"why", result.error().message()});
+}
+
+}  // namespace
+
+void Supervisor::Conclude(Outcome outcome) {
+  if (outcome_) return;
+  outcome_ = std::move(outcome);
+  parts_.state.state = State::kStopping;
+  relay_->Close(Error(Code::kFailedPrecondition, "the sandbox is ending"));
+  boot_timer_.Cancel();
+  timeout_timer_.Cancel();
+  grace_timer_.Cancel();
+  if (!machine_end_) parts_.backend->Stop();
+}
+
+void Supervisor::OnHostStorageFull() {
+  Conclude({.kind = OutcomeKind::kHostStorageFull,
+            .detail = "the host has no space left for the sandbox's disk"});
+}
+
+void Supervisor::OnMachineEnded(const MachineEnd& end) {
+  machine_end_ = end;
+  // What the guest said last is still in the sockets: its goodbye, and a panic on the console. Both
+  // end now; the timer is for a console that somebody else holds open.
+  last_words_timer_ = loop_.After(kLastWords, [this] { Finish(); });
+  MaybeFinish();
+}
+
+void Supervisor::MaybeFinish() {
+  if (!machine_end_ || finished_) return;
+  if (outcome_ || (console_ended_ && agent_ended_)) Finish();
+}
+
+void Supervisor::Finish() {
+  if (std::exchange(finished_, true)) return;
+  last_words_timer_.Cancel();
+  if (!outcome_) Conclude(Diagnose(*machine_end_));
+  CleanUp();
+  Deliver();
+}
+
+Outcome Supervisor::Diagnose(const MachineEnd& end) const {
+  if (stop_asked_) return {.kind = OutcomeKind::kStopped, .detail = "stopped on request"};
+  std::string why = end.detail;
+  if (auto panic = console_.PanicLine()) {
+    why = Cat("guest kernel: ", *panic);
+  } else if (said_goodbye_) {
+    why = Cat("the guest powered itself off: ", goodbye_);
+  } else if (parts_.cgroup) {
+    auto usage = parts_.cgroup->Usage();
+    if (!end.by_guest && usage.oom_kills.value_or(0) > 0)
+      why = "the machine used more memory of the host than its cgroup allows";
+  }
+  if (!relay_->hello_received())
+    return {.kind = OutcomeKind::kBootFailed, .detail = Cat(why, "; ", LastStage())};
+  return {.kind = OutcomeKind::kMachineDied, .detail = std::move(why)};
+}
+
+// In reverse order of the making. What fails here is left for gc.
+void Supervisor::CleanUp() {
+  main_.reset();
+  parts_.backend->Cleanup();
+  if (parts_.cgroup) Complain("cgroup", parts_.cgroup->Remove());
+  accept_watch_.Cancel();
+  console_watch_.Cancel();
+  parts_.state.state = State::kEnded;
+  parts_.state.ended_unix_ns = RealtimeNs();
+  parts_.state.outcome = outcome_;
+  if (parts_.spec.lifetime == Lifetime::kAttached) {
+    Complain("record", record_.Remove());
+    return;
+  }
+  KeepConsole();
+  Complain("control socket", sys::UnlinkAt(record_.dir(), kControlSocket));
+  SaveState(Record::Durability::kSynced);
+}
+
+void Supervisor::KeepConsole() {
+  if (console_.total() == 0) return;
+  Complain("console.log",
+           sys::ReplaceFileAt(record_.dir(), "console.log", console_.Content()));
+}
+
+void Supervisor::SaveState(Record::Durability durability) {
+  parts_.state.start = parts_.clock.steps();
+  auto saved = record_.WriteState(parts_.state, durability);
+  if (!saved) LOG(kWarn, "state not written", {"why", saved.error().message()});
+}
+
+// Fits a frame: the spec, which may be long, is then left to the record on disk.
+std::string Supervisor::RecordText() {
+  parts_.state.start = parts_.clock.steps();
+  std::string text = RecordJson(record_.id(), parts_.spec, record_.spec_json(), parts_.state);
+  if (text.size() + kStopRoom <= protocol::kMaxBody) return text;
+  return RecordJson(record_.id(), parts_.spec, "", parts_.state);
+}
+
+void Supervisor::Deliver() {
+  delivered_ = true;
+  std::string message = ToJson(*outcome_, RecordText());
+  if (message.size() > protocol::kMaxBody) message = ToJson(*outcome_, "null");
+  relay_->SendToAll(protocol::Type::kOutcome, AsBytes(message));
+  leave_timer_ = loop_.After(kLeaveGrace, [this] { loop_.Stop(); });
+  MaybeLeave();
+}
+
+// What is written to a socket stays readable after our end of it is closed.
+void Supervisor::MaybeLeave() {
+  if (delivered_ && relay_->Flushed()) loop_.Stop();
+}
+
+}  // namespace msb::sandbox

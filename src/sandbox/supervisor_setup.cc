@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// The steps of a start, each timed, in the order in which they can be undone.
+
+#include "sandbox/supervisor_setup.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "jail/confine.h"
+#include "protocol/frame.h"
+#include "protocol/messages.h"
+#include "sandbox/cgroup_name.h"
+#include "sandbox/disk.h"
+#include "sandbox/supervisor.h"
+#include "sandbox/tsc.h"
+#include "sys/process.h"
+#include "sys/random.h"
+#include "sys/socket.h"
+
+namespace msb::sandbox {
+namespace {
+
+constexpr size_t kIdDigits = 12;
+// QEMU's own threads beside the guest's processors.
+constexpr uint32_t kHelperCpuMilli = 500;
+constexpr uint32_t kMachinePids = 64;
+
+int64_t RealtimeNs() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+// The limits that the machine's cgroup sets; what the host does not let us set is named.
+Result<void> MakeCgroup(BorrowedFd home, SupervisorParts& parts) {
+  auto found = sys::CgroupHost::Find(parts.spec.cgroup);
+  auto cgroup =
+      found ? sys::Cgroup::Create(*found, CgroupName(home, parts.record->id()),
+                                  {.memory_bytes = QemuMemoryLimit(parts.spec.memory_bytes),
+                                   .cpu_milli = parts.spec.cpus * 1000 + kHelperCpuMilli,
+                                   .pids = kMachinePids + parts.spec.cpus})
+            : Result<sys::Cgroup>(std::move(found).error());
+  if (cgroup) {
+    parts.state.missing_limits = cgroup->missing();
+    parts.state.cgroups = cgroup->Paths();
+    parts.cgroup = std::move(*cgroup);
+  } else {
+    // A cgroup that was given and does not work is an error, not a reason to look further.
+    if (!parts.spec.cgroup.empty() || parts.spec.require_limits)
+      return std::move(cgroup).error().Context("limits");
+    parts.state.missing_limits = {Cat("cgroup: ", cgroup.error().message())};
+  }
+  if (!parts.spec.require_limits || parts.state.missing_limits.empty()) return {};
+  (void)parts.cgroup->Remove();
+  return Error(Code::kFailedPrecondition,
+               Cat("--require-limits: ", Join(parts.state.missing_limits, "; ")))
+      .Remedy("leave out --require-limits, or give a delegated cgroup");
+}
+
+Result<void> StartMachine(const Handover& handover, UniqueFd root_disk, UniqueFd upper_disk,
+                          SupervisorParts& parts) {
+  TRY(parts.backend->Prepare({.cpus = parts.spec.cpus,
+                              .memory_bytes = parts.spec.memory_bytes,
+                              .kernel = handover.kernel,
+                              .initramfs = handover.initramfs,
+                              .verbose_console = parts.spec.debug_console}));
+  auto agent = TRY(sys::MakeSocketPair());
+  auto console = TRY(sys::MakeSocketPair());
+  auto facts = TRY(parts.backend->Start({
+      .root_disk = std::move(root_disk),
+      .upper_disk = std::move(upper_disk),
+      .agent = std::move(agent.second),
+      .console = std::move(console.second),
+      .cgroup = parts.cgroup ? &*parts.cgroup : nullptr,
+  }));
+  parts.agent = std::move(agent.first);
+  parts.console = std::move(console.first);
+  parts.state.walls = facts.walls;
+  parts.state.limits = facts.limits;
+  parts.state.ids = facts.ids;
+  parts.state.machine_uid = facts.uid;
+  return {};
+}
+
+Result<void> Confine(SupervisorParts& parts) {
+  // Confinement is for good, so the console of an attached sandbox keeps our stderr; a detached one
+  // must not hold its starter's.
+  if (parts.spec.lifetime == Lifetime::kDetached && !parts.spec.debug_console) {
+    UniqueFd null = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));
+    if (::dup2(null.get(), STDERR_FILENO) == -1) return Error::Errno("dup2 stderr");
+  }
+  jail::SupervisorConfinement wanted;
+  wanted.record_dir = parts.record->dir().get();
+  wanted.records_dir = parts.record->sandboxes().get();
+  wanted.names_dir = parts.record->names().get();
+  if (parts.cgroup) wanted.cgroups.push_back(&*parts.cgroup);
+  auto facts = TRY(jail::ConfineSupervisor(wanted));
+  parts.state.supervisor_walls = facts.walls;
+  return {};
+}
+
+// Undone by its destructor until Keep(): what a failed start leaves is nothing.
+class Undo {
+ public:
+  explicit Undo(SupervisorParts& parts) : parts_(parts) {}
+  ~Undo() {
+    if (kept_) return;
+    if (parts_.backend) {
+      parts_.backend->Stop();
+      parts_.backend->Cleanup();
+    }
+    if (parts_.cgroup) {
+      (void)parts_.cgroup->Kill();
+      (void)parts_.cgroup->Remove();
+    }
+    if (parts_.record) (void)parts_.record->Remove();
+  }
+  void Keep() { kept_ = true; }
+
+ private:
+  SupervisorParts& parts_;
+  bool kept_ = false;
+};
+
+Result<std::unique_ptr<Supervisor>> SetUp(event::Loop& loop, SupervisorInput& input) {
+  const Handover& handover = input.handover;
+  SupervisorParts parts;
+  Undo undo(parts);
+  parts.clock = StartClock(handover.started_ns);
+  parts.clock.Mark("spec");
+  parts.spec = handover.spec;
+  parts.boot_deadline = std::chrono::milliseconds(handover.boot_deadline_ms);
+  TRY(CheckSpec(parts.spec));
+  parts.record = TRY(Record::Create(input.home, parts.spec, sys::RandomId(kIdDigits)));
+  parts.state.created_unix_ns = RealtimeNs();
+  parts.state.supervisor_pid = ::getpid();
+  parts.clock.Mark("record");
+  UniqueFd cache = TRY(sys::EnsureDirectory(input.home, "cache", 0700));
+  UniqueFd upper = TRY(MakeDisk(cache, parts.record->dir(), parts.spec.storage_bytes));
+  parts.clock.Mark("disk");
+  TRY(MakeCgroup(input.home, parts));
+  parts.clock.Mark("cgroup");
+  parts.backend = MakeQemuBackend(HostTscKhz(cache));
+  TRY(StartMachine(handover, std::move(input.root_disk), std::move(upper), parts));
+  parts.clock.Mark("machine started");
+  parts.listener = TRY(sys::ListenAt(parts.record->dir(), kControlSocket));
+  constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP};
+  parts.signals = TRY(sys::SignalFd(kSignals));
+  parts.control = TRY(sys::Duplicate(input.control));
+  TRY(Confine(parts));
+  parts.clock.Mark("confined");
+  auto supervisor = TRY(Supervisor::Create(loop, std::move(parts)));
+  undo.Keep();
+  return supervisor;
+}
+
+// The client learns why, as it would on any connection.
+void Tell(BorrowedFd control, const Error& error) {
+  std::vector<std::byte> out;
+  protocol::AppendFrame(out, {.type = protocol::Type::kHello}, Encode(protocol::Hello{}));
+  protocol::AppendFrame(out, {.type = protocol::Type::kError}, Encode(protocol::ToBody(error)));
+  // A client that has gone needs no answer.
+  (void)sys::SendSome(control, out);
+}
+
+}  // namespace
+
+Result<void> RunSupervisor(SupervisorInput input) {
+  auto loop = TRY(event::Loop::Create());
+  auto supervisor = SetUp(*loop, input);
+  if (!supervisor) {
+    Tell(input.control, supervisor.error());
+    return std::move(supervisor).error();
+  }
+  input.control.Reset();
+  input.home.Reset();
+  return (*supervisor)->Run();
+}
+
+}  // namespace msb::sandbox
