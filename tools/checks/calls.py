@@ -11,9 +11,15 @@ FORBIDDEN = re.compile(
     r"(?:::)?(?:fork|vfork|system|popen|tmpnam|tempnam|mktemp|gets|strcpy|sprintf))\s*\("
     r"|std::filesystem::remove_all|\.detach\(\)|\busing\s+namespace\s+(?!std::\w*literals)")
 COMMENT = re.compile(r"//.*|\"(?:\\.|[^\"\\])*\"")
-# Path and call: why it is right there.
+# Where raw calls are right, which, and why.
 ALLOWED = {
-    ("src/base/fd.h", "::close"): "UniqueFd is the one owner of descriptors, and lies below sys",
+    "src/base/fd.h": ("::close", "UniqueFd is the one owner of descriptors, and lies below sys"),
+    "src/jail/jail_init.cc": ("::open ::close ::dup2 ::dup3", "runs between clone3 and exec: nothing allocated"),
+    "src/agent/spawn.cc": ("::execve ::dup2 ::mmap", "the child between vfork and exec, and its stack"),
+    "src/agent/guest.cc": ("::open ::socket", "PID 1: fills descriptors 0 to 2; brings up lo by ioctl"),
+    "src/programs/msb/main.cc": ("::open", "fills descriptors 0 to 2 before anything else opens one"),
+    "src/programs/msb/image_commands.cc": ("::execv", "becomes msb-image"),
+    "src/sandbox/supervisor_setup.cc": ("::dup2", "replaces its own stderr, which no UniqueFd owns"),
 }
 
 
@@ -22,7 +28,7 @@ def problems_of(file):
     for number, line in enumerate(file.read_text().splitlines(), start=1):
         for match in FORBIDDEN.finditer(COMMENT.sub("", line)):
             call = match.group(0).rstrip("( ")
-            if (path, call) not in ALLOWED:
+            if call not in ALLOWED.get(path, ("", ""))[0].split():
                 yield f"{path}:{number}: {call} outside src/sys: {line.strip()}"
 
 
