@@ -92,7 +92,7 @@ std::optional<std::string> EncodeAcl(std::string_view text) {
   }
   if (entries.empty()) return std::nullopt;
   // The kernel wants them by tag, then by id.
-  std::stable_sort(entries.begin(), entries.end(), [](const AclEntry& a, const AclEntry& b) {
+  std::sort(entries.begin(), entries.end(), [](const AclEntry& a, const AclEntry& b) {
     return a.tag != b.tag ? a.tag < b.tag : a.id < b.id;
   });
   ByteWriter writer;

@@ -123,14 +123,13 @@ Result<void> Tree::SetAttributes(Inode& inode, Attributes attributes) {
   inode.xattrs.reset();
   if (attributes.xattrs.empty()) return {};
 
-  std::vector<Xattr>& xattrs = attributes.xattrs;
   // Canonical order, and the last of equals wins, as setxattr would have it.
-  std::reverse(xattrs.begin(), xattrs.end());
-  std::stable_sort(xattrs.begin(), xattrs.end(),
-                   [](const Xattr& a, const Xattr& b) { return a.name < b.name; });
-  xattrs.erase(std::unique(xattrs.begin(), xattrs.end(),
-                           [](const Xattr& a, const Xattr& b) { return a.name == b.name; }),
-               xattrs.end());
+  std::map<std::string, std::string> sorted;
+  for (Xattr& xattr : attributes.xattrs)
+    sorted.insert_or_assign(std::move(xattr.name), std::move(xattr.value));
+  std::vector<Xattr> xattrs;
+  xattrs.reserve(sorted.size());
+  for (auto& [name, value] : sorted) xattrs.push_back({name, std::move(value)});
   uint64_t bytes = 0;
   for (const Xattr& xattr : xattrs) bytes += xattr.name.size() + xattr.value.size();
   if (bytes > limits_.xattr_bytes)
