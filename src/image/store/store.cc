@@ -17,6 +17,9 @@ constexpr size_t kMaxConfigBytes = size_t{4} << 20;
 // The superblock of EROFS: at this offset, beginning with this.
 constexpr off_t kErofsOffset = 1024;
 constexpr uint32_t kErofsMagic = 0xE0F5E1E2;
+// Between reading a reference and opening what it names another process may replace the image and
+// collect the old one; the next look finds the new one. More often in a row is damage.
+constexpr int kAttempts = 4;
 
 std::string Remedy(const Reference& reference) {
   return Cat("run: msb image import ", reference.Familiar(), " DIR|TAR");
@@ -38,15 +41,27 @@ Result<Store> Store::Open(BorrowedFd home) {
 }
 
 Result<Image> Store::Load(const std::string& ref_name) const {
+  for (int attempt = 1;; ++attempt) {
+    auto image = LoadOnce(ref_name);
+    bool no_config =
+        !image && image.error().code() == Code::kNotFound && image.error().sys_errno() != ENOENT;
+    if (!no_config || attempt == kAttempts) return image;
+  }
+}
+
+Result<Image> Store::LoadOnce(const std::string& ref_name) const {
   std::string text = TRY(sys::ReadFileAt(images_, RefPath(ref_name), kMaxRefBytes));
   RefRecord record = TRY(ParseRefRecord(text).Context(Cat("images/", RefPath(ref_name))));
   if (RefName(record.reference) != ref_name)
     return Error(Code::kDataLoss, Cat("images/", RefPath(ref_name), ": is the file of ",
                                       record.reference.Canonical()));
   auto config_text = sys::ReadFileAt(images_, BlobPath(record.config), kMaxConfigBytes);
-  if (!config_text)
-    return std::move(Damaged(record.reference, "its config document cannot be read"))
-        .Context(config_text.error().message());
+  if (!config_text) {
+    auto code = config_text.error().code() == Code::kNotFound ? Code::kNotFound : Code::kDataLoss;
+    return Error(code, Cat("image ", record.reference.Familiar(),
+                           ": its config document: ", config_text.error().message()))
+        .Remedy(Remedy(record.reference));
+  }
   auto config = ParseImageConfig(*config_text);
   if (!config) return Damaged(record.reference, Cat("config: ", config.error().message()));
   return Image{.reference = record.reference,
@@ -86,14 +101,13 @@ Result<UniqueFd> Store::OpenRootDisk(const Image& image) const {
 }
 
 Result<std::optional<OpenedImage>> Store::OpenImage(const Reference& reference) const {
-  // Between the two steps another process may replace the image and collect the old disk; the next
-  // look finds the new one. More than a few times in a row is damage.
-  for (int attempt = 0;; ++attempt) {
+  for (int attempt = 1;; ++attempt) {
     std::optional<Image> image = TRY(Find(reference));
     if (!image) return std::optional<OpenedImage>();
     auto disk = OpenRootDisk(*image);
     if (disk) return std::optional<OpenedImage>({*std::move(image), *std::move(disk)});
-    if (disk.error().code() != Code::kNotFound || attempt == 3) return std::move(disk).error();
+    if (disk.error().code() != Code::kNotFound || attempt == kAttempts)
+      return std::move(disk).error();
   }
 }
 

@@ -138,7 +138,9 @@ class Store {
 
  private:
   Store(UniqueFd home, UniqueFd images) : home_(std::move(home)), images_(std::move(images)) {}
+  // sys_errno() is ENOENT when there is no such reference.
   Result<Image> Load(const std::string& ref_name) const;
+  Result<Image> LoadOnce(const std::string& ref_name) const;
 
   UniqueFd home_;
   UniqueFd images_;  // Not open while there is no images/ directory.
