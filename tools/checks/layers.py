@@ -65,7 +65,7 @@ def architecture_rows():
     page = _tree.ROOT / "ARCHITECTURE.md"
     for line in page.read_text().splitlines() if page.exists() else []:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 3 and re.fullmatch(r"`[a-z_/0-9]+`", cells[0]):
+        if len(cells) == 3 and re.fullmatch(r"`[a-z_/0-9]*[a-z0-9]`", cells[0]):
             allowed = cells[2].replace("`", "").replace(",", " ").replace("–", "").replace("anything", "*")
             rows[cells[0].strip("`")] = allowed.split()
     return rows
