@@ -117,6 +117,9 @@ Result<MachineFacts> QemuBackend::Start(MachineDescriptors descriptors) {
   spec.binds = {{spec_.kernel, kJailKernel, false},
                 {spec_.initramfs, kJailInitramfs, false},
                 {"/usr/share/qemu", "", false}};
+  // Debian builds the translator as a module; QEMU looks for it here, not through the link /lib.
+  constexpr const char* kTranslator = "/usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so";
+  if (::access(kTranslator, R_OK) == 0) spec.binds.push_back({kTranslator, "", false});
   // Debian's firmware folder is half links into this one.
   if (::access("/usr/share/seabios", X_OK) == 0)
     spec.binds.push_back({"/usr/share/seabios", "", false});
