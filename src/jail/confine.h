@@ -25,7 +25,7 @@ struct ConfinementFacts {
 // empties and removes its cgroups. It never again starts a process, makes a socket or changes a
 // mount. It signals through pidfds only; abort() ends it by SIGSYS.
 struct SupervisorConfinement {
-  int record_dir = -1;  // Read, write, make, rename, remove files and directories beneath.
+  int record_dir = -1;   // Read, write, make, rename, remove files and directories beneath.
   int records_dir = -1;  // Its parent: rmdir of empty directories. -1: none.
   int names_dir = -1;    // Unlinking of links to records. -1: none.
   std::vector<const sys::Cgroup*> cgroups;

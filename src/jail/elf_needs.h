@@ -34,7 +34,8 @@ struct CachedLibrary {
 Result<std::vector<CachedLibrary>> ParseLoaderCache(std::span<const std::byte> cache);
 
 // The binds that `program` needs beside itself, then those of each of `plugins` (shared objects it
-// loads by name), which are bound too. Targets are the paths under which the loader looks.
+// loads by name), which are bound too. QEMU's translator, a plugin on Debian, is known without
+// being named. Targets are the paths under which the loader looks. A static program needs nothing.
 Result<std::vector<JailBind>> FilesOfProgram(const std::string& program,
                                              const std::vector<std::string>& plugins = {});
 

@@ -17,6 +17,7 @@
 #include <span>
 
 #include "base/text.h"
+#include "jail/elf_needs.h"
 #include "jail/jail_plan.h"
 #include "jail/jail_steps.h"
 #include "jail/policies.h"
@@ -45,7 +46,8 @@ Result<std::string> RealPath(const std::string& path) {
 }
 
 Result<void> PlanBinds(const JailSpec& spec, PlanStorage& storage) {
-  std::vector<JailBind> binds = spec.binds;
+  std::vector<JailBind> binds = TRY(FilesOfProgram(spec.program, spec.plugins));
+  binds.insert(binds.end(), spec.binds.begin(), spec.binds.end());
   binds.push_back({.source = spec.program, .executable = true});
   // Pointers into the strings are taken below: no growth in between.
   storage.sources.reserve(binds.size());

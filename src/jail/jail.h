@@ -51,7 +51,10 @@ struct JailSpec {
   std::string name;     // Who this is for, in errors and as the host name: "qemu".
   std::string program;  // Absolute host path; bound at the same path.
   std::vector<std::string> argv;
+  // Beside the program and its libraries, which are found and bound by themselves.
   std::vector<JailBind> binds;
+  // Shared objects that the program loads by name, with what they need. QEMU's own are known.
+  std::vector<std::string> plugins;
   std::vector<JailFd> fds;
   // Where fd 1 and 2 go; -1 makes a pipe for fd 2 (JailedProcess::stderr_pipe) and /dev/null for 1.
   int stdout_fd = -1;

@@ -33,7 +33,6 @@
 namespace msb::jail {
 namespace {
 
-constexpr unsigned kCloseRangeCloexec = 4;
 constexpr int kPidfdIdType = 3;  // P_PIDFD
 
 class Child {

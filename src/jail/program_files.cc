@@ -39,7 +39,6 @@ class Closure {
     if (!text) return {};
     cache_ = *std::move(text);
     libraries_ = TRY(ParseLoaderCache(AsBytes(cache_)));
-    binds_.push_back({.source = kLoaderCache});
     return {};
   }
 
@@ -52,6 +51,7 @@ class Closure {
     auto needs = TRY(ParseElfNeeds(mapping.bytes()).Context(path));
     if (!needs.interpreter.empty() && !Known(needs.interpreter)) {
       TRY(Bind(needs.interpreter, /*executable=*/true));
+      if (!cache_.empty()) TRY(Bind(kLoaderCache, /*executable=*/false));
     }
     for (const std::string& name : needs.needed) {
       auto found = Find(name, needs.runpath);
@@ -101,6 +101,20 @@ class Closure {
   std::vector<JailBind> binds_;
 };
 
+// "qemu-system-x86_64" loads "accel-tcg-x86_64.so" from its modules' directory, where the
+// distribution builds it as a module.
+std::optional<std::string> QemuTranslator(const std::string& program) {
+  constexpr std::string_view kPrefix = "qemu-system-";
+  std::string name = program.substr(program.rfind('/') + 1);
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  for (const char* directory : kDefaultDirectories) {
+    std::string path =
+        Cat(directory, "/qemu/accel-tcg-", std::string_view(name).substr(kPrefix.size()), ".so");
+    if (::access(path.c_str(), R_OK) == 0) return path;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Result<std::vector<JailBind>> FilesOfProgram(const std::string& program,
@@ -108,7 +122,9 @@ Result<std::vector<JailBind>> FilesOfProgram(const std::string& program,
   Closure closure;
   TRY(closure.LoadCache());
   TRY(closure.Add(program));
-  for (const std::string& plugin : plugins) {
+  std::vector<std::string> all = plugins;
+  if (auto translator = QemuTranslator(program)) all.push_back(*std::move(translator));
+  for (const std::string& plugin : all) {
     TRY(closure.Bind(plugin, /*executable=*/false));
     TRY(closure.Add(plugin));
   }

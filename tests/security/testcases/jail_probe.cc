@@ -41,14 +41,15 @@ void OpenPaths() {
   for (const char* path :
        {"/etc/passwd", "/etc/shadow", "/home", "/root", "/proc", "/proc/self/status", "/sys",
         "/dev", "/dev/kvm", "/dev/mem", "/run", "/var", "/tmp", "/usr/bin/sudo", "/bin/sh",
-        "/etc/ld.so.cache/../passwd", "/../../../../etc/passwd"})
+        "/given/../etc/passwd", "/../../../../etc/passwd"})
     Say((std::string("open ") + path).c_str(), ::open(path, O_RDONLY));
   Say("create", ::open("/new", O_CREAT | O_WRONLY, 0600));
   Say("write root", ::open("/", O_TMPFILE | O_RDWR, 0600));
-  Say("write library", ::open("/etc/ld.so.cache", O_WRONLY));
+  Say("write given", ::open("/given", O_WRONLY));
+  Say("truncate given", ::open("/given", O_RDWR | O_TRUNC));
   Say("mkdir", ::mkdir("/d", 0700));
-  Say("unlink", ::unlink("/etc/ld.so.cache"));
-  Say("chmod", ::chmod("/etc/ld.so.cache", 0777));
+  Say("unlink", ::unlink("/given"));
+  Say("chmod", ::chmod("/given", 0777));
 }
 
 void ListDescriptors() {
@@ -135,7 +136,7 @@ void Attempt(const std::string& name) {
   if (name == "execve") rc = ::syscall(SYS_execve, "/lib64/ld-linux-x86-64.so.2", none, none);
   if (name == "exec-fd") {
     // The one door of the filter: Landlock must be behind it.
-    int file = ::open("/etc/ld.so.cache", O_RDONLY);
+    int file = ::open("/given", O_RDONLY);
     ::dup2(file, 250);
     rc = ::syscall(SYS_execveat, 250, "", none, none, AT_EMPTY_PATH);
   }

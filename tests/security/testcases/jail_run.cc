@@ -17,7 +17,6 @@
 
 #include "base/json_writer.h"
 #include "base/text.h"
-#include "jail/elf_needs.h"
 #include "jail/jail.h"
 #include "jail/jail_plan.h"
 #include "sys/cgroup.h"
@@ -31,7 +30,6 @@ using msb::jail::JailSpec;
 
 struct Options {
   JailSpec spec;
-  std::vector<std::string> plugins;
   std::string cgroup;
   uint64_t memory = 0;
   int repeat = 1;
@@ -74,7 +72,7 @@ Options Parse(int argc, char** argv) {
     if (flag == "--bind") {
       spec.binds.push_back({.source = first, .target = second});
     } else if (flag == "--plugin") {
-      options.plugins.push_back(value);
+      spec.plugins.push_back(value);
     } else if (flag == "--fd") {
       spec.fds.push_back({std::atoi(first.c_str()), std::atoi(second.c_str())});
     } else if (flag == "--memory") {
@@ -116,10 +114,6 @@ void Drain(int fd) {
 int main(int argc, char** argv) {
   Options options = Parse(argc, argv);
   JailSpec& spec = options.spec;
-  auto before = std::chrono::steady_clock::now();
-  auto files = Must(msb::jail::FilesOfProgram(spec.program, options.plugins));
-  auto resolved = std::chrono::steady_clock::now();
-  spec.binds.insert(spec.binds.end(), files.begin(), files.end());
   spec.stdout_fd = 1;
   spec.limits.memory_bytes = options.memory;
 
@@ -168,12 +162,10 @@ int main(int argc, char** argv) {
   const char* how[] = {"exited", "signaled", "killed"};
   std::printf(
       "{\"walls\":%s,\"limits\":%s,\"uid\":%u,\"gid\":%u,\"ids\":\"%s\",\"landlock\":%d,"
-      "\"how\":\"%s\",\"value\":%d,\"binds\":%zu,\"resolve_ms\":%.3f,\"start_ms\":%.3f,"
-      "\"start_p95_ms\":%.3f}\n",
+      "\"how\":\"%s\",\"value\":%d,\"start_ms\":%.3f,\"start_p95_ms\":%.3f}\n",
       Quoted(last->facts.walls).c_str(), Quoted(last->facts.limits).c_str(), last->facts.uid,
       last->facts.gid, last->facts.ids.c_str(), last->facts.landlock_abi,
-      how[static_cast<int>(ended.how)], ended.value, spec.binds.size(),
-      std::chrono::duration<double, std::milli>(resolved - before).count(), times[times.size() / 2],
+      how[static_cast<int>(ended.how)], ended.value, times[times.size() / 2],
       times[times.size() * 95 / 100]);
   return 0;
 }
