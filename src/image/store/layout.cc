@@ -36,11 +36,17 @@ struct Fields<store::RefText> {
 
 namespace msb::store {
 
-std::string RefName(const Reference& reference) {
-  std::string name = reference.Canonical();
-  std::replace(name.begin(), name.end(), '/', '+');
-  return name;
+std::string TextToRefName(std::string text) {
+  std::replace(text.begin(), text.end(), '/', '+');
+  return text;
 }
+
+std::string RefNameToText(std::string ref_name) {
+  std::replace(ref_name.begin(), ref_name.end(), '+', '/');
+  return ref_name;
+}
+
+std::string RefName(const Reference& reference) { return TextToRefName(reference.Canonical()); }
 
 std::string RefPath(std::string_view ref_name) { return Cat(kRefs, "/", ref_name); }
 std::string BlobPath(const Digest& digest) { return Cat(kBlobs, "/", digest.hex()); }

@@ -23,6 +23,9 @@ inline constexpr char kDiskSuffix[] = ".erofs";
 
 // A reference as a file name: "/" becomes "+", which no reference holds.
 std::string RefName(const Reference& reference);
+// The same for text that may be no reference, and back.
+std::string TextToRefName(std::string text);
+std::string RefNameToText(std::string ref_name);
 std::string RefPath(std::string_view ref_name);
 std::string BlobPath(const Digest& digest);
 std::string DiskPath(const Digest& manifest);

@@ -123,15 +123,18 @@ Result<ImageList> Store::List() const {
     if (image)
       list.images.push_back(*std::move(image));
     else if (image.error().sys_errno() != ENOENT)  // Removed since the listing.
-      list.broken.push_back({name, std::move(image).error()});
+      list.broken.push_back({RefNameToText(name), std::move(image).error()});
   }
   return list;
 }
 
-Result<bool> Store::Remove(const Reference& reference) { return RemoveBroken(RefName(reference)); }
+Result<bool> Store::Remove(const Reference& reference) {
+  return RemoveBroken(reference.Canonical());
+}
 
-Result<bool> Store::RemoveBroken(const std::string& name) {
-  if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos)
+Result<bool> Store::RemoveBroken(const std::string& text) {
+  std::string name = TextToRefName(text);
+  if (name.empty() || name.front() == '.')
     return Error(Code::kInvalidArgument, Cat("\"", Escape(name), "\" names no image"));
   if (!images_) return false;
   UniqueFd refs = TRY(sys::OpenAt(images_, kRefs, O_RDONLY | O_DIRECTORY));

@@ -39,7 +39,7 @@ struct Image {
 
 // A reference file that cannot be read as one: named, so that it can be removed.
 struct BrokenReference {
-  std::string name;  // What `Remove` takes.
+  std::string name;  // As the reference would be spelled out; what RemoveBroken takes.
   Error error;
 };
 
@@ -126,8 +126,8 @@ class Store {
   // Removes the reference; false when there was none. Blobs and disk stay until CollectGarbage,
   // and a sandbox that has the disk open keeps it until it ends.
   Result<bool> Remove(const Reference& reference);
-  // The same for the name of a BrokenReference.
-  Result<bool> RemoveBroken(const std::string& name);
+  // The same for the name of a BrokenReference, which need not be a well-formed reference.
+  Result<bool> RemoveBroken(const std::string& text);
 
   // Whatever no reference names, and what dead writers left. Waits for commits in progress, and
   // removes nothing while a reference cannot be read: what it named is not known.
