@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// msb exe: a new sandbox from an image or a tree, one program in it, and no trace.
+
+#include <fcntl.h>
+#include <signal.h>
+
+#include "base/text.h"
+#include "programs/msb/commands.h"
+#include "programs/msb/detach.h"
+#include "programs/msb/finish.h"
+#include "programs/msb/program_spec.h"
+#include "programs/msb/root.h"
+#include "programs/msb/session.h"
+#include "programs/msb/status_report.h"
+#include "programs/msb/ui.h"
+#include "sandbox/probe.h"
+#include "sandbox/sandboxes.h"
+
+namespace msb::cli {
+
+namespace {
+
+struct Prepared {
+  sandbox::Home home;
+  sandbox::SandboxSpec spec;
+  protocol::ExecSpec exec;
+  bool has_command;  // Said by the user: the image's own would end a detached sandbox at once.
+  Root root;
+  sandbox::Parts parts;
+  std::string note;
+};
+
+Result<Prepared> Prepare(const ExeOptions& options) {
+  TRY(CheckStatusFd(options.program));
+  if (options.image.empty() && !options.rootfs)
+    return Error(Code::kInvalidArgument, "msb exe: no image was named")
+        .Remedy("run: msb exe IMAGE -- COMMAND; msb image list shows what is here");
+  // With --rootfs there is no image, and the first word is the command's.
+  ProgramOptions program = options.program;
+  if (options.rootfs && !options.image.empty())
+    program.command.insert(program.command.begin(), options.image);
+  auto spec = TRY(MakeSandboxSpec(options));
+  auto home = TRY(sandbox::Home::Open());
+  auto choice = TRY(sandbox::ChooseIsolation(home.dir(), options.isolation, options.required));
+  spec.isolation = choice.isolation;
+  auto parts = TRY(sandbox::FindParts());
+  Root root = options.rootfs ? TRY(MakeRoot(home, *options.rootfs, options.program.quiet))
+                             : TRY(FindRoot(home, options.image));
+  spec.image = options.rootfs ? "" : root.image;
+  spec.image_digest = root.digest;
+  auto exec = TRY(MakeExecSpec(program, root.config, CurrentSurroundings()));
+  bool has_command = !program.command.empty();
+  return Prepared{std::move(home), std::move(spec),  std::move(exec), has_command,
+                  std::move(root), std::move(parts), choice.note};
+}
+
+int RunAttached(const ExeOptions& options, Prepared& prepared, Clock::time_point began) {
+  Format format = options.program.json ? Format::kJson : Format::kText;
+  auto socket = sandbox::Start(prepared.home, prepared.spec, prepared.root.disk, prepared.parts);
+  if (!socket) {
+    ReportError(options.program, socket.error());
+    return Fail(socket.error(), format, kExitNotStarted);
+  }
+  auto end = Session::Run(*std::move(socket),
+                          {.exec = prepared.exec,
+                           .role = Role::kOwner,
+                           .quiet = options.program.quiet,
+                           .format = format,
+                           .waiting_text = Cat("starting ", prepared.root.image, " ...")});
+  if (!end) {
+    ReportError(options.program, end.error());
+    return Fail(end.error(), format, kExitNotStarted);
+  }
+  return Finish(options.program, *end, began);
+}
+
+}  // namespace
+
+int RunExe(const ExeOptions& options) {
+  Clock::time_point began = Clock::now();
+  Format format = options.program.json ? Format::kJson : Format::kText;
+  auto prepared = Prepare(options);
+  if (!prepared) {
+    ReportError(options.program, prepared.error());
+    return Fail(prepared.error(), format, kExitNotStarted);
+  }
+  if (!prepared->note.empty() && !options.program.quiet) Notice(prepared->note, format);
+  if (!options.detach) return RunAttached(options, *prepared, began);
+  if (prepared->has_command) {
+    prepared->exec.stdin_open = false;
+    prepared->exec.terminal = options.program.terminal == TerminalMode::kAlways;
+    prepared->spec.main = prepared->exec;
+  }
+  auto socket =
+      sandbox::Start(prepared->home, prepared->spec, prepared->root.disk, prepared->parts);
+  if (!socket) {
+    ReportError(options.program, socket.error());
+    return Fail(socket.error(), format, kExitNotStarted);
+  }
+  return FinishDetached(options, *std::move(socket));
+}
+
+}  // namespace msb::cli

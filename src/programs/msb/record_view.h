@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// The few fields of a sandbox's record, as JSON, that the program itself needs.
+
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace msb::cli {
+
+struct RecordView {
+  std::string id;
+  std::string name;
+  std::string isolation;
+  std::string startup_json;  // The start-up breakdown as it stands; empty: none.
+};
+// What is missing or is no JSON stays empty.
+RecordView ViewRecord(std::string_view record_json);
+
+}  // namespace msb::cli

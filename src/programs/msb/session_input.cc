@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// What goes towards the guest: stdin within its credit, signals, the terminal's size.
+
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "programs/msb/session.h"
+#include "sys/file.h"
+
+namespace msb::cli {
+
+namespace {
+
+// What the guest's program has read; everything that was sent, where nobody can say.
+template <class Client>
+uint64_t ConsumedOf(const Client& client, uint32_t exec, uint64_t sent) {
+  if constexpr (requires { client.StdinConsumed(exec); })
+    return client.StdinConsumed(exec);
+  else
+    return sent;
+}
+
+}  // namespace
+
+void Session::OnStdinRoom(uint32_t) {
+  if (stdin_) stdin_->Consumed(ConsumedOf(*client_, exec_, stdin_sent_));
+  // Not before the start is known: what a program that cannot run was sent is lost.
+  if (end_.started) PumpStdin();
+}
+
+void Session::OnStdinGone(uint32_t) { EndStdin(); }
+
+void Session::PumpStdin() {
+  std::array<std::byte, 32 * 1024> buffer;
+  while (stdin_open_ && client_ && !program_over_) {
+    size_t room = client_->StdinRoom(exec_);
+    if (room == 0) return WatchStdin(false);
+    auto piece = stdin_->Read(std::span(buffer).first(std::min(room, buffer.size())));
+    if (!piece) {
+      (void)Fail(std::move(piece).error().Context("read stdin"), options_.format, 0);
+      piece = StdinSource::Piece{0, true};
+    }
+    if (piece->bytes > 0) {
+      client_->WriteStdin(exec_, std::span(buffer).first(piece->bytes));
+      stdin_sent_ += piece->bytes;
+    }
+    if (piece->end) {
+      client_->CloseStdin(exec_);
+      stdin_open_ = false;
+      return WatchStdin(false);
+    }
+    if (piece->bytes == 0) return WatchStdin(true);
+  }
+}
+
+// A watch that is off is no watch at all: a hang-up would be reported to it again and again.
+void Session::WatchStdin(bool on) {
+  if (std::exchange(stdin_watched_, on) == on) return;
+  if (!on) return stdin_watch_.Cancel();
+  auto fd = stdin_->wait_fd();
+  if (!fd) return;
+  auto watch = loop_->Watch(*fd, event::Interest::kRead, [this](event::Ready) {
+    stdin_->OnReadable();
+    PumpStdin();
+  });
+  if (watch) stdin_watch_ = *std::move(watch);
+}
+
+void Session::EndStdin() {
+  stdin_open_ = false;
+  if (!stdin_) return;
+  WatchStdin(false);
+  stdin_->Finish();
+}
+
+void Session::OnSignals() {
+  struct signalfd_siginfo info;
+  while (true) {
+    auto count = sys::ReadSome(signals_, std::as_writable_bytes(std::span(&info, 1)));
+    if (!count || *count != sizeof info) return;
+    OnSignal(static_cast<int>(info.ssi_signo));
+  }
+}
+
+void Session::OnSignal(int number) {
+  switch (number) {
+    case SIGWINCH:
+      return SendSize();
+    case SIGTSTP:
+      return SuspendSelf();
+    case SIGCONT:
+      if (raw_) raw_->Reenter();
+      return SendSize();
+    case SIGINT:
+      return OnInterrupt();
+    default:
+      if (program_over_) return;
+      if (!end_.started) {
+        if (number != SIGUSR1 && number != SIGUSR2) StopBeforeStart(number);
+        return;
+      }
+      client_->Signal(exec_, number);
+  }
+}
+
+void Session::OnInterrupt() {
+  interrupts_++;
+  if (!end_.started && !program_over_) return StopBeforeStart(SIGINT);
+  if (interrupts_ < 3) {
+    if (!program_over_) client_->Signal(exec_, SIGINT);
+    return;
+  }
+  if (options_.role == Role::kOwner && !closed_)
+    client_->KillMachine();
+  else if (!program_over_)
+    client_->Kill(exec_);
+  // A program that has ended, or would not even now, leaves our own output to wait for: no more.
+  if (program_over_ || interrupts_ > 3) abandoned_ = true;
+}
+
+void Session::StopBeforeStart(int number) {
+  end_.interrupted_by = number;
+  ProgramEnded();
+}
+
+void Session::SuspendSelf() {
+  if (raw_) raw_->Leave();
+  ::kill(::getpid(), SIGSTOP);
+  // Here again after SIGCONT, which the loop sees as well.
+}
+
+void Session::SendSize() {
+  if (!options_.exec.terminal || program_over_ || !client_) return;
+  auto size = GetTerminalSize(0);
+  if (!size) size = GetTerminalSize(1);
+  if (size) client_->Resize(exec_, *size);
+}
+
+}  // namespace msb::cli

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sandboxes that outlive their starter: ps, inspect, logs, stop, kill, rm, and deaths told truthfully."""
+
+import json
+import os
+import signal
+import subprocess
+
+from conftest import until
+
+
+def names(msb, *words):
+    return [sandbox["name"] for sandbox in msb.ps(*words)]
+
+
+def test_a_detached_sandbox_is_listed_used_stopped_and_removed(msb, no_trace):
+    assert msb.out("exe", "-d", "--memory", "128M", "--name", "web", msb.image) == "web\n"
+    row = msb.out("ps").splitlines()[1].split()
+    assert row[1] == "web" and row[2] == msb.image and "running" in row
+    assert msb.out("ps", "-q") == "web\n"
+    assert msb.out("exec", "web", "--", "hostname") == "web\n"
+    msb.run("exec", "web", "--", "sh", "-c", "echo kept > /tmp/file")
+    assert msb.out("exec", "web", "--", "cat", "/tmp/file") == "kept\n"
+    assert msb.out("stop", "web") == "web\n"
+    assert names(msb) == [] and names(msb, "-a") == ["web"]
+    assert msb.run("exec", "web", "--", "true", expect=125).stderr.startswith(b"msb: ")
+    assert msb.out("rm", "web") == "web\n"
+    assert names(msb, "-a") == []
+
+
+def test_a_name_is_taken_once(msb):
+    msb.detached(name="web")
+    done = msb.run("exe", "-d", "--name", "web", msb.image, expect=125)
+    assert b"web" in done.stderr and b"fix:" in done.stderr
+    done = msb.run("exec", "wep", "--", "true", expect=125)
+    assert b"web" in done.stderr  # A suggestion.
+
+
+def test_a_running_sandbox_is_removed_only_by_force(msb):
+    msb.detached(name="web")
+    done = msb.run("rm", "web", expect=1)
+    assert b"msb rm -f web" in done.stderr
+    assert msb.out("rm", "-f", "web") == "web\n" and names(msb, "-a") == []
+
+
+def test_the_record_tells_walls_and_the_start(msb):
+    msb.detached(name="web")
+    record = json.loads(msb.out("inspect", "web"))
+    assert record["name"] == "web" and record["isolation"] in ("vm", "vm-emulated")
+    assert record["walls"] and "hello" in [step["step"] for step in record["start"]]
+    assert json.loads(msb.out("inspect", record["id"][:6]))["id"] == record["id"]
+    assert json.loads(msb.out("exe", "-d", "--json", "--quiet", msb.image))["id"]
+
+
+def test_kill_ends_it_at_once(msb):
+    msb.detached(name="web")
+    assert msb.out("kill", "web") == "web\n"
+    assert names(msb) == []
+
+
+def test_the_end_of_the_main_command_is_the_end_of_the_sandbox(msb):
+    msb.detached("--", "sh", "-c", "echo out; echo err >&2; exit 3", name="job")
+    until(lambda: names(msb) == [], "the job's end")
+    (job,) = msb.ps("-a")
+    assert job["outcome"]["kind"] == "exited" and job["outcome"]["code"] == 3
+    assert "exited (3)" in msb.out("ps", "-a")
+    logs = msb.run("logs", "job")
+    assert logs.stdout == b"out\n" and logs.stderr == b"err\n"
+
+
+def test_logs_follow_until_the_end(msb):
+    msb.detached("--", "sh", "-c", "seq 1 10; echo ready; read x < /tmp/go; echo last", name="job")
+    until(lambda: b"ready" in msb.run("logs", "job").stdout, "the first lines")
+    assert msb.out("logs", "--tail", "2", "job") == "10\nready\n"
+    follower = msb.start("logs", "-f", "--tail", "1", "job")
+    assert follower.stdout.readline() == b"ready\n"
+    msb.run("exec", "job", "--", "sh", "-c", "echo more >> /proc/1/fd/1; true", expect=None)
+    msb.run("stop", "--grace", "1s", "job")
+    follower.communicate(timeout=60)
+    assert follower.returncode == 0
+
+
+def test_a_detached_start_lets_go_of_its_callers_descriptors(msb):
+    script = f"out=$(msb exe -d --name web {msb.image} 2>&1 < /dev/null); echo \"$out\""
+    done = subprocess.run(["bash", "-c", script], capture_output=True, env=msb.env, timeout=60)
+    assert done.stdout.decode().splitlines()[-1] == "web"
+
+
+def test_a_dead_supervisor_is_reported_and_collected(msb):
+    msb.detached(name="web")
+    (sandbox,) = msb.ps()
+    os.kill(sandbox["supervisor_pid"], signal.SIGKILL)
+    until(lambda: names(msb) == [], "the truth", 5)
+    (dead,) = msb.ps("-a")
+    assert dead["outcome"]["kind"] == "supervisor_died"
+    assert "died" in msb.out("ps", "-a")
+    msb.run("gc")
+    msb.run("rm", "-f", "web")
+    assert names(msb, "-a") == [] and msb.out("gc") == ""
+
+
+def test_a_killed_client_of_an_attached_sandbox_takes_it_along(msb, no_trace):
+    process = msb.start("exe", "--memory", "128M", msb.image, "--", "sh", "-c", "echo up; sleep 1000")
+    assert process.stdout.readline() == b"up\n"
+    process.kill()
+    process.wait()
+    until(lambda: names(msb, "-a") == [], "its end", 10)
+
+
+def test_a_killed_client_of_exec_hangs_up_that_exec_only(shared):
+    process = shared.start("exec", "box", "--", "sh", "-c", "trap 'touch /tmp/hup; exit' HUP; echo up; "
+                                                           "while :; do sleep 0.1; done")
+    assert process.stdout.readline() == b"up\n"
+    process.kill()
+    process.wait()
+    until(lambda: shared.run("exec", "box", "--", "test", "-e", "/tmp/hup", expect=None).returncode == 0,
+          "the hang-up")
+    assert names(shared) == ["box"]
