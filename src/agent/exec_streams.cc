@@ -51,6 +51,7 @@ void Exec::Unwatch(Output& output) {
 
 void Exec::ReadOutput(Output& output) {
   std::array<std::byte, 16384> thrown_away;
+  bool full = false;
   for (int i = 0; i < kReadsPerRound && output.fd; ++i) {
     std::span<std::byte> space(thrown_away);
     if (!output.discard) {
@@ -58,8 +59,10 @@ void Exec::ReadOutput(Output& output) {
           output.rest ? static_cast<size_t>(std::min<uint64_t>(*output.rest, kMaxBody)) : kMaxBody;
       bool wait = host_.Crowded() && output.stream.held() >= kFairShare;
       space = wait ? std::span<std::byte>() : output.stream.Space(max);
-      // Not watched while there is no room: a hang-up is always reported, and would spin.
-      if (space.empty()) return Unwatch(output);
+      if (space.empty()) {
+        full = true;
+        break;
+      }
     }
     ssize_t n = ::read(output.fd.get(), space.data(), space.size());
     if (n < 0 && errno == EINTR) continue;
@@ -87,7 +90,11 @@ void Exec::ReadOutput(Output& output) {
   }
   bool silent = output.stream.closed() && !exit_;
   if (output.stream.Next(1) || output.stream.EofDue()) host_.Ready(id_, silent);
-  if (output.fd) Watch(output);
+  // Not watched while there is no room: a hang-up is always reported, and would spin.
+  if (full)
+    Unwatch(output);
+  else
+    Watch(output);
 }
 
 void Exec::FinishOutput(Output& output) {

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -37,6 +38,8 @@ struct Child {
   char** argv;  // argv[-1] is free: the script's place when /bin/sh runs it.
   char** env;
   const SpawnPlan* plan;
+  rlimit open_files;
+  bool change_user;
   SpawnStep step;
   int error;
   bool found;
@@ -85,16 +88,17 @@ __attribute__((no_sanitize("thread"))) int ChildMain(void* argument) {
     Fail(child, SpawnStep::kTerminal);
   for (int fd = 0; fd < 3; ++fd)
     if (::dup2(plan.stdio[static_cast<size_t>(fd)], fd) == -1) Fail(child, SpawnStep::kStdio);
-  if (::setrlimit(RLIMIT_NOFILE, &kOpenFiles) == -1) Fail(child, SpawnStep::kLimits);
+  // Ours are close-on-exec; what we were started with need not be.
+  if (::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == -1) Fail(child, SpawnStep::kStdio);
+  if (::setrlimit(RLIMIT_NOFILE, &child->open_files) == -1) Fail(child, SpawnStep::kLimits);
   // As root, like Docker: the directory need not be the user's.
   if (::chdir(plan.workdir.c_str()) == -1) Fail(child, SpawnStep::kWorkdir);
   const Identity& who = plan.identity;
   // The raw calls: glibc's change every thread, by a protocol that memory shared with a parent
   // must not see.
-  bool change = who.uid != 0 || who.gid != 0 || !who.groups.empty();
-  if (change && (::syscall(SYS_setgroups, who.groups.size(), who.groups.data()) == -1 ||
-                 ::syscall(SYS_setresgid, who.gid, who.gid, who.gid) == -1 ||
-                 ::syscall(SYS_setresuid, who.uid, who.uid, who.uid) == -1))
+  if (child->change_user && (::syscall(SYS_setgroups, who.groups.size(), who.groups.data()) == -1 ||
+                             ::syscall(SYS_setresgid, who.gid, who.gid, who.gid) == -1 ||
+                             ::syscall(SYS_setresuid, who.uid, who.uid, who.uid) == -1))
     Fail(child, SpawnStep::kUser);
   sigset_t none;
   sigemptyset(&none);
@@ -145,6 +149,22 @@ __attribute__((no_sanitize("thread"))) long Clone3(clone_args* args, int (*run)(
     return -1;
   }
   return result;
+}
+
+rlimit OpenFiles() {
+  rlimit limit = kOpenFiles;
+  // Outside a machine the hard limit may be lower, and cannot be raised.
+  rlimit now{};
+  if (::getrlimit(RLIMIT_NOFILE, &now) == 0)
+    limit.rlim_max = std::min(limit.rlim_max, now.rlim_max);
+  limit.rlim_cur = std::min(limit.rlim_cur, limit.rlim_max);
+  return limit;
+}
+
+bool MustChange(const Identity& who) {
+  bool same = who.uid == ::geteuid() && who.gid == ::getegid();
+  // Without privilege the supplementary groups are what they are.
+  return !same || (::geteuid() == 0 && !who.groups.empty());
 }
 
 bool HasKey(const std::vector<std::string>& env, std::string_view key) {
@@ -214,6 +234,8 @@ Spawned Spawner::Spawn(const SpawnPlan& plan) {
               .argv = argv.data() + 1,
               .env = env.data(),
               .plan = &plan,
+              .open_files = OpenFiles(),
+              .change_user = MustChange(plan.identity),
               .step = SpawnStep::kNone,
               .error = 0,
               .found = false};
