@@ -17,6 +17,7 @@
 #include "sys/capability.h"
 #include "sys/file.h"
 #include "sys/fork.h"
+#include "sys/random.h"
 
 namespace msb::jail {
 namespace {
@@ -144,6 +145,29 @@ TEST_F(Confinement, DroppingCapabilitiesLeavesExactlyWhatIsKept) {
                     return sys::DropCapabilities(0).ok() ? 0 : 5;
                   }),
             0);
+}
+
+TEST_F(Confinement, SupervisorReadsAndRemovesItsCgroupAndTouchesNoOther) {
+  auto host = sys::CgroupHost::Find("");
+  if (!host) return;  // cgroup_component_test says why.
+  std::string name = sys::RandomId(8);
+  auto own = sys::Cgroup::Create(*host, name, {.pids = 10});
+  if (!own) return;
+  auto other = sys::Cgroup::Create(*host, name + ".other", {.pids = 10});
+  ASSERT_TRUE(other.ok());
+  EXPECT_EQ(After([] { return true; },
+                  [&] {
+                    if (!ConfineSupervisor({.record_dir = dir_.get(), .cgroups = {&*own}}).ok())
+                      return 1;
+                    (void)own->Usage();
+                    std::string limit = other->Paths()[0] + "/cgroup.procs";
+                    if (::open(limit.c_str(), O_WRONLY | O_CLOEXEC) != -1 || errno != EACCES)
+                      return 2;
+                    return own->Remove().ok() ? 0 : 3;
+                  }),
+            0);
+  EXPECT_EQ(sys::Cgroup::Adopt(*host, name).error().code(), Code::kNotFound);
+  EXPECT_TRUE(other->Remove().ok());
 }
 
 TEST_F(Confinement, UnpackerWritesOnlyBelowItsTarget) {

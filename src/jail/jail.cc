@@ -61,6 +61,12 @@ Result<void> PlanBinds(const JailSpec& spec, PlanStorage& storage) {
     if (::stat(source.c_str(), &info) == -1) return Error::Errno(Cat("stat ", source));
     if (!S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode))
       return Error(Code::kInvalidArgument, Cat(source, " is neither a file nor a directory"));
+    // Root's jails run under ids that own nothing: what "others" may not read, they cannot.
+    mode_t needed = S_ISDIR(info.st_mode) ? 0005 : 0004;
+    if (::geteuid() == 0 && (info.st_mode & needed) != needed)
+      return Error(Code::kPermissionDenied,
+                   Cat(source, " is not readable for others, and the jail's id is one of them"))
+          .Remedy(Cat("chmod o+r", S_ISDIR(info.st_mode) ? "x " : " ", source));
     storage.targets.push_back(target.substr(1));
     storage.binds.push_back({.source = source.c_str(),
                              .target = storage.targets.back().c_str(),
@@ -77,6 +83,9 @@ Result<void> PlanDescriptors(const JailSpec& spec, int devnull, int stderr_fd,
   for (const JailFd& fd : spec.fds) {
     if (fd.number < 0 || fd.number > kMaxProgramNumber)
       return Error(Code::kInvalidArgument, Cat("descriptor number ", fd.number, " for a jail"));
+    for (const PlannedFd& earlier : storage.fds)
+      if (earlier.number == fd.number)
+        return Error(Code::kInvalidArgument, Cat("descriptor number ", fd.number, " given twice"));
     if (fd.number < 3) given[fd.number] = true;
     storage.fds.push_back({fd.fd, fd.number});
   }

@@ -40,7 +40,9 @@ struct JailFd {
 
 struct JailLimits {
   uint64_t memory_bytes = 0;  // RLIMIT_AS, only where the cgroup does not limit memory.
-  uint32_t pids = 64;         // RLIMIT_NPROC, where the id is the sandbox's own.
+  // RLIMIT_NPROC, counted for this jail alone. QEMU ends when it cannot make a thread, and its pool
+  // for disk requests grows to 64 as the guest asks: never less than that and the processors.
+  uint32_t pids = 160;
   uint32_t open_files = 256;
   uint64_t file_size_bytes = 0;  // RLIMIT_FSIZE; zero leaves it unlimited: disks are files.
 };

@@ -192,6 +192,27 @@ TEST(Jail, RefusesNumbersThatAreItsOwn) {
   JailSpec spec = Shell("exit 0");
   spec.fds.push_back({0, kMaxProgramNumber + 1});
   EXPECT_FALSE(StartJailed(spec).ok());
+  spec.fds = {{0, 5}, {1, 5}};
+  auto twice = StartJailed(spec);
+  ASSERT_FALSE(twice.ok());
+  EXPECT_EQ(twice.error().message(), "jail test: descriptor number 5 given twice");
+}
+
+TEST(Jail, NamesAFileThatItsIdCouldNotRead) {
+  char path[] = "/tmp/msb-jail-XXXXXX";  // mkstemp makes it 0600.
+  UniqueFd file(::mkstemp(path));
+  JailSpec spec = Shell("exit 0");
+  spec.binds.push_back({.source = path, .target = "/kernel"});
+  auto started = StartJailed(spec);
+  if (::geteuid() == 0) {
+    ASSERT_FALSE(started.ok());
+    EXPECT_THAT(started.error().message(), testing::HasSubstr("is not readable for others"));
+    EXPECT_EQ(started.error().remedy(), std::string("chmod o+r ") + path);
+  } else {
+    ASSERT_TRUE(started.ok());
+    EXPECT_TRUE(ReapJailed(*started).ok());
+  }
+  ::unlink(path);
 }
 
 }  // namespace

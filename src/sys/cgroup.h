@@ -63,7 +63,8 @@ class Cgroup {
   const UniqueFd& into_fd() const { return into_fd_; }
   bool has_v1() const;
 
-  // Kills all members, children of them included, until none is left.
+  // Kills all members, children of them included, until none is left. Not for a confined
+  // supervisor: version 1 needs pidfd_open. Its jail is empty when it has been reaped.
   Result<void> Kill() const;
   // Removes the directories; done already is fine. Members must be gone (EBUSY otherwise).
   Result<void> Remove();
