@@ -13,6 +13,7 @@ import stat
 import struct
 import subprocess
 import tarfile
+import tempfile
 
 import pytest
 
@@ -239,6 +240,25 @@ def test_the_same_input_gives_the_same_bytes(odd_tree, tmp_path):
     make(tmp_path / "one", archive)
     make(tmp_path / "two", archive)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_an_ordinary_user_gets_the_same_bytes(odd_tree, tmp_path):
+    archive = tar(odd_tree, tmp_path / "a.tar", *EXACT, "--sparse")
+    make(tmp_path / "image", archive)
+    with tempfile.TemporaryFile() as out, open(archive, "rb") as source:
+        tool = tempfile.mkdtemp()
+        try:
+            # Neither the build directory nor tmp_path need be open to nobody.
+            os.chmod(tool, 0o755)
+            shutil.copy(TOOL, tool)
+            os.fchmod(out.fileno(), 0o666)
+            subprocess.run([f"{tool}/{TOOL.name}", f"/proc/self/fd/{out.fileno()}", "-"], stdin=source,
+                           user=65534, group=65534, extra_groups=[], pass_fds=[out.fileno()],
+                           stdout=subprocess.DEVNULL, check=True)
+        finally:
+            shutil.rmtree(tool)
+        out.seek(0)
+        assert out.read() == (tmp_path / "image").read_bytes()
 
 
 def test_a_directory_of_120000_names(tmp_path, mount):
