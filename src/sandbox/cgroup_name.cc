@@ -27,8 +27,7 @@ std::string CgroupName(BorrowedFd home, std::string_view id) { return Cat(id, ".
 
 std::optional<std::string> IdOfCgroup(BorrowedFd home, std::string_view cgroup) {
   size_t dot = cgroup.find('.');
-  if (dot == std::string_view::npos || cgroup.substr(dot + 1) != HomeKey(home))
-    return std::nullopt;
+  if (dot == std::string_view::npos || cgroup.substr(dot + 1) != HomeKey(home)) return std::nullopt;
   return std::string(cgroup.substr(0, dot));
 }
 

@@ -30,6 +30,7 @@ Error Unexpected(Type type) {
 struct ClientExec {
   protocol::SendStream input;
   protocol::ReceiveStream outputs[2];
+  uint64_t input_consumed = 0;
   bool input_gone = false;
 };
 
@@ -56,6 +57,10 @@ class ClientImpl : public Client, private FrameSocket::Handler {
   size_t StdinRoom(uint32_t id) const override {
     auto found = execs_.find(id);
     return found == execs_.end() ? 0 : found->second.input.Room();
+  }
+  uint64_t StdinConsumed(uint32_t id) const override {
+    auto found = execs_.find(id);
+    return found == execs_.end() ? 0 : found->second.input_consumed;
   }
   void WriteStdin(uint32_t id, std::span<const std::byte> bytes) override {
     auto found = execs_.find(id);
@@ -232,17 +237,16 @@ Result<void> ClientImpl::OnExecFrame(uint32_t id, ClientExec& exec, const protoc
   return {};
 }
 
-Result<void> ClientImpl::OnInputFrame(uint32_t id, ClientExec& exec,
-                                      const protocol::Frame& frame) {
+Result<void> ClientImpl::OnInputFrame(uint32_t id, ClientExec& exec, const protocol::Frame& frame) {
   if (frame.header.type == Type::kReset) {
     exec.input.Reset();
     if (!std::exchange(exec.input_gone, true)) listener_.OnStdinGone(id);
     return {};
   }
-  bool had_room = exec.input.Room() > 0;
   TRY(exec.input.OnCredit(frame.header.offset, TRY(protocol::ParseU64(frame.body))));
+  exec.input_consumed = std::max(exec.input_consumed, frame.header.offset);
   SendInput(id, exec);
-  if (!had_room && exec.input.Room() > 0) listener_.OnStdinRoom(id);
+  listener_.OnStdinRoom(id);
   return {};
 }
 

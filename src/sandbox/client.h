@@ -36,7 +36,7 @@ class Client {
     virtual void OnOutputEnd(uint32_t exec, int fd) { (void)exec, (void)fd; }
     // After all output. The exec is forgotten by both sides.
     virtual void OnExit(uint32_t exec, const protocol::ExecExit& exit) = 0;
-    // StdinRoom() has grown from 0.
+    // StdinRoom() or StdinConsumed() has grown.
     virtual void OnStdinRoom(uint32_t exec) { (void)exec; }
     // Nobody in the guest reads the exec's stdin any more.
     virtual void OnStdinGone(uint32_t exec) { (void)exec; }
@@ -62,6 +62,9 @@ class Client {
   virtual size_t StdinRoom(uint32_t exec) const = 0;
   virtual void WriteStdin(uint32_t exec, std::span<const std::byte> bytes) = 0;
   virtual void CloseStdin(uint32_t exec) = 0;
+  // Bytes of stdin that the process has read, as far as the guest has said: all of them by the time
+  // of OnExit, where it is asked in the last OnStdinRoom.
+  virtual uint64_t StdinConsumed(uint32_t exec) const = 0;
   virtual void Consumed(uint32_t exec, int fd, size_t bytes) = 0;
   virtual void Signal(uint32_t exec, int signal) = 0;
   virtual void Resize(uint32_t exec, protocol::TerminalSize size) = 0;

@@ -72,8 +72,7 @@ Result<void> RemoveCgroups(const Home& home, BorrowedFd sandboxes,
 
 Result<std::vector<std::string>> CollectGarbage(const Home& home) {
   std::vector<std::string> removed;
-  auto sandboxes =
-      sys::OpenAt(home.dir(), kSandboxesDir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  auto sandboxes = sys::OpenAt(home.dir(), kSandboxesDir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!sandboxes) {
     if (sandboxes.error().sys_errno() == ENOENT) return removed;
     return std::move(sandboxes).error();

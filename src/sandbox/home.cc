@@ -19,9 +19,7 @@ constexpr const char* kLockProbe = ".locks";
 // Two descriptions of one file: what one locks, the other must see. Some network file systems say
 // yes to the lock and tell nobody.
 Result<void> CheckLocks(BorrowedFd dir) {
-  auto open = [&] {
-    return sys::OpenAt(dir, kLockProbe, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
-  };
+  auto open = [&] { return sys::OpenAt(dir, kLockProbe, O_RDWR | O_CREAT | O_NOFOLLOW, 0600); };
   UniqueFd first = TRY(open());
   UniqueFd second = TRY(open());
   auto held = sys::FileLock::TryShared(std::move(first));

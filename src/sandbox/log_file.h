@@ -17,8 +17,7 @@ inline constexpr uint64_t kLogFileBytes = uint64_t{16} << 20;
 class LogFile {
  public:
   // `dir` outlives the log.
-  static Result<LogFile> Create(BorrowedFd dir, std::string name,
-                                uint64_t limit = kLogFileBytes);
+  static Result<LogFile> Create(BorrowedFd dir, std::string name, uint64_t limit = kLogFileBytes);
   Result<void> Append(std::span<const std::byte> bytes);
 
  private:

@@ -14,8 +14,7 @@ Result<std::unique_ptr<MainExec>> MainExec::Start(event::Loop& loop, UniqueFd so
                                                   std::function<void(Outcome)> on_end) {
   auto out = TRY(LogFile::Create(record_dir, "stdout.log"));
   auto err = TRY(LogFile::Create(record_dir, "stderr.log"));
-  std::unique_ptr<MainExec> made(
-      new MainExec(std::move(out), std::move(err), std::move(on_end)));
+  std::unique_ptr<MainExec> made(new MainExec(std::move(out), std::move(err), std::move(on_end)));
   made->client_ = TRY(Client::Create(loop, std::move(socket), *made));
   made->client_->OpenExec(spec);
   return made;
@@ -33,9 +32,8 @@ void MainExec::OnOutput(uint32_t exec, int fd, std::span<const std::byte> bytes)
 
 void MainExec::OnFailed(uint32_t, const protocol::ExecFailed& failed) {
   // As a shell would end: the command's own code, and why in the detail.
-  on_end_({.kind = OutcomeKind::kExited,
-           .code = ExitCode(failed),
-           .detail = Escape(failed.message)});
+  on_end_(
+      {.kind = OutcomeKind::kExited, .code = ExitCode(failed), .detail = Escape(failed.message)});
 }
 
 void MainExec::OnExit(uint32_t, const protocol::ExecExit& exit) { on_end_(ToOutcome(exit)); }

@@ -16,14 +16,14 @@ std::string ToJson(const Outcome& outcome, std::string_view record_json) {
 }
 
 Result<OutcomeMessage> ParseOutcomeMessage(std::string_view text) {
-  auto document = TRY(json::Document::Parse(text, {.unknown_fields = json::UnknownFields::kIgnore}));
+  auto document =
+      TRY(json::Document::Parse(text, {.unknown_fields = json::UnknownFields::kIgnore}));
   OutcomeMessage message;
   TRY(json::Codec<Outcome>::Read(TRY(document.root().Field("outcome")), message.outcome));
   // The record is the last field, and goes on as it came.
   constexpr std::string_view kKey = "\"record\":";
   size_t at = text.find(kKey);
-  if (at == std::string_view::npos)
-    return Error(Code::kDataLoss, "an outcome without the record");
+  if (at == std::string_view::npos) return Error(Code::kDataLoss, "an outcome without the record");
   text.remove_prefix(at + kKey.size());
   text.remove_suffix(1);
   message.record_json = std::string(text);

@@ -65,10 +65,8 @@ class QemuBackend : public Backend {
 Result<void> CheckReadable(const std::string& what, const std::string& path, size_t least) {
   auto file = sys::OpenAt(sys::Cwd(), path, O_RDONLY);
   if (!file)
-    return std::move(file)
-        .error()
-        .Context(what)
-        .Remedy("install the guest's files again (tools/install), or: msb doctor");
+    return std::move(file).error().Context(what).Remedy(
+        "install the guest's files again (tools/install), or: msb doctor");
   auto info = TRY(sys::Stat(*file));
   if (S_ISREG(info.st_mode) && static_cast<size_t>(info.st_size) >= least) return {};
   return Error(Code::kDataLoss, Cat(what, " ", path, " is not complete"))
@@ -80,7 +78,9 @@ Result<void> CheckKernel(const std::string& path) {
   UniqueFd file = TRY(sys::OpenAt(sys::Cwd(), path, O_RDONLY));
   std::byte magic[4];
   TRY(sys::ReadExactlyAt(file, magic, 0));
-  if (AsText(magic) == std::string_view("\x7f" "ELF")) return {};
+  if (AsText(magic) == std::string_view("\x7f"
+                                        "ELF"))
+    return {};
   return Error(Code::kDataLoss, Cat("guest kernel ", path, " is not an ELF file"))
       .Remedy("build it again: guest/kernel/build");
 }
@@ -142,8 +142,8 @@ Result<void> QemuBackend::Watch(event::Loop& loop, Watcher& watcher) {
                                      [this] { watcher_->OnHostStorageFull(); }));
   stderr_watch_ = TRY(loop.Watch(process_->stderr_pipe, event::Interest::kRead,
                                  [this](event::Ready) { DrainStderr(); }));
-  exit_watch_ = TRY(loop.Watch(process_->pidfd, event::Interest::kRead,
-                               [this](event::Ready) { OnEnded(); }));
+  exit_watch_ =
+      TRY(loop.Watch(process_->pidfd, event::Interest::kRead, [this](event::Ready) { OnEnded(); }));
   return {};
 }
 
@@ -157,8 +157,7 @@ void QemuBackend::DrainStderr() {
       return;
     }
     stderr_tail_ += AsText(std::span(buffer).first(*count));
-    if (stderr_tail_.size() > kStderrTail)
-      stderr_tail_.erase(0, stderr_tail_.size() - kStderrTail);
+    if (stderr_tail_.size() > kStderrTail) stderr_tail_.erase(0, stderr_tail_.size() - kStderrTail);
   }
 }
 
@@ -186,8 +185,8 @@ MachineEnd QemuBackend::Describe(const Result<jail::JailExit>& exit) const {
   std::string_view said = stderr_tail_;
   while (!said.empty() && said.back() == '\n') said.remove_suffix(1);
   if (!said.empty() && !end.by_guest)
-    end.detail += Cat("; it said: ", Escape(said.substr(said.size() > 400 ? said.size() - 400 : 0),
-                                           400));
+    end.detail +=
+        Cat("; it said: ", Escape(said.substr(said.size() > 400 ? said.size() - 400 : 0), 400));
   return end;
 }
 

@@ -36,11 +36,10 @@ Result<std::unique_ptr<QemuMonitor>> QemuMonitor::Create(event::Loop& loop, Uniq
   TRY(sys::SetNonBlocking(socket, true));
   // QMP sends no event before this; it takes it after its greeting, in order.
   TRY(sys::SendSome(socket, AsBytes("{\"execute\":\"qmp_capabilities\"}\n")));
-  std::unique_ptr<QemuMonitor> monitor(
-      new QemuMonitor(std::move(socket), std::move(on_no_space)));
+  std::unique_ptr<QemuMonitor> monitor(new QemuMonitor(std::move(socket), std::move(on_no_space)));
   QemuMonitor* self = monitor.get();
-  self->watch_ = TRY(loop.Watch(self->socket_, event::Interest::kRead,
-                                [self](event::Ready) { self->Read(); }));
+  self->watch_ = TRY(
+      loop.Watch(self->socket_, event::Interest::kRead, [self](event::Ready) { self->Read(); }));
   return monitor;
 }
 
@@ -54,9 +53,8 @@ void QemuMonitor::Read() {
     return;
   }
   bool no_space = false;
-  lines_.Feed(std::span(buffer).first(*count), [&](std::string_view line) {
-    no_space = no_space || IsNoSpaceEvent(line);
-  });
+  lines_.Feed(std::span(buffer).first(*count),
+              [&](std::string_view line) { no_space = no_space || IsNoSpaceEvent(line); });
   if (no_space) on_no_space_();
 }
 

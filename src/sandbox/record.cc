@@ -14,8 +14,7 @@ namespace msb::sandbox {
 namespace {
 
 Result<void> WriteFile(BorrowedFd dir, const std::string& name, std::string_view text) {
-  UniqueFd file =
-      TRY(sys::OpenAt(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  UniqueFd file = TRY(sys::OpenAt(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   return sys::WriteAll(file, text);
 }
 
@@ -100,8 +99,7 @@ Result<void> Record::WriteState(const RecordState& state, Durability durability)
   if (durability == Durability::kSynced) return sys::ReplaceFileAt(dir_, kStateFile, text);
   constexpr const char* kNext = ".state.next";
   {
-    UniqueFd file = TRY(
-        sys::OpenAt(dir_, kNext, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
+    UniqueFd file = TRY(sys::OpenAt(dir_, kNext, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
     TRY(sys::WriteAll(file, text));
   }
   return sys::RenameAt(dir_, kNext, dir_, kStateFile);

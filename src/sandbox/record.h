@@ -2,9 +2,9 @@
 // Record: the directory that says a sandbox exists.
 //
 //   sandboxes/
-//     .gate            held shared while a record is made, exclusive by who removes what no lock owns
-//     .names/<name>    symbolic link to the id that has the name
-//     <id>/            lock, spec.json, state.json, control.sock, logs
+//     .gate            held shared while a record is made, exclusive by who removes what no lock
+//     owns .names/<name>    symbolic link to the id that has the name <id>/            lock,
+//     spec.json, state.json, control.sock, logs
 //
 // The lock is taken before anything else is in the directory and held by the supervisor alone, so
 // whatever has a free lock is over, at whatever point its maker died. A name is claimed last and

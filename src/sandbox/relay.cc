@@ -75,17 +75,11 @@ bool Relay::Flushed() const {
 
 void Relay::Disconnect(ConnectionId connection) {
   auto found = connections_.find(connection);
-  if (found != connections_.end())
-    OnClientEnded(*found->second, Error(Code::kUnavailable, "disconnected"));
+  if (found != connections_.end()) OnClientEnded(*found->second);
 }
 
-void Relay::OnClientEnded(Connection& connection, const Error& reason) {
+void Relay::OnClientEnded(Connection& connection) {
   if (std::exchange(connection.gone, true)) return;
-  if (reason.code() == Code::kInvalidArgument) {
-    // A fault of the client: it is told, if it still listens.
-    connection.socket->Send({.type = protocol::Type::kError}, Encode(protocol::ToBody(reason)));
-    connection.socket->Flush();
-  }
   for (auto [client_id, machine_id] : connection.execs) {
     Exec& exec = execs_.at(machine_id);
     exec.client = nullptr;

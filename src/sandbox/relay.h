@@ -102,7 +102,7 @@ class Relay {
   Result<void> OnClientStreamFrame(Connection& from, Exec& exec, const protocol::Frame& frame);
   Result<void> OpenExec(Connection& from, const protocol::Frame& frame);
   Result<void> OnPing(Connection& from, const protocol::Frame& frame);
-  void OnClientEnded(Connection& connection, const Error& reason);
+  void OnClientEnded(Connection& connection);
 
   void Forward(Exec& exec, const protocol::Frame& frame, std::span<const std::byte> body);
   void ToAgent(Exec& exec, protocol::Type type, std::span<const std::byte> body = {},

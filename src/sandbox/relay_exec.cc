@@ -74,8 +74,8 @@ Result<void> Relay::OnAgentData(Exec& exec, const protocol::Frame& frame) {
   const auto& header = frame.header;
   bool is_output = header.type == Type::kData || header.type == Type::kEof;
   if (is_output != (header.fd != 0))
-    return Fault(Cat("frame of type ", static_cast<uint8_t>(header.type), " for stream ",
-                     header.fd, " from the agent"));
+    return Fault(Cat("frame of type ", static_cast<uint8_t>(header.type), " for stream ", header.fd,
+                     " from the agent"));
   if (header.type == Type::kCredit) {
     TRY(exec.input.OnCredit(header.offset, TRY(protocol::ParseU64(frame.body))));
     Forward(exec, frame, frame.body);
@@ -222,8 +222,8 @@ Result<void> Relay::OnClientStreamFrame(Connection& from, Exec& exec,
   const auto& header = frame.header;
   bool is_input = header.type == Type::kData || header.type == Type::kEof;
   if (is_input != (header.fd == 0))
-    return Fault(Cat("frame of type ", static_cast<uint8_t>(header.type), " for stream ",
-                     header.fd, " from a client"));
+    return Fault(Cat("frame of type ", static_cast<uint8_t>(header.type), " for stream ", header.fd,
+                     " from a client"));
   if (is_input) {
     if (from.hellos_owed > 0) return {};
     if (header.type == Type::kData)

@@ -33,11 +33,15 @@ struct Relay::Connection : public FrameSocket::Handler {
   Result<void> OnFrame(const protocol::Frame& frame) override {
     // Events of the round in which it was given up may still arrive.
     if (gone) return Error(Code::kUnavailable, "disconnected");
-    return relay.OnClientFrame(*this, frame);
+    auto handled = relay.OnClientFrame(*this, frame);
+    // A fault of the client: it is told, if it still listens.
+    if (!handled && !gone)
+      socket->Send({.type = protocol::Type::kError}, Encode(protocol::ToBody(handled.error())));
+    return handled;
   }
   void OnBatchEnd() override { relay.FlushAll(); }
   void OnDrained() override { relay.owner_.OnFlushed(); }
-  void OnEnded(Error reason) override { relay.OnClientEnded(*this, reason); }
+  void OnEnded(Error) override { relay.OnClientEnded(*this); }
 
   Relay& relay;
   ConnectionId id;

@@ -36,18 +36,19 @@ Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, BorrowedFd roo
   auto pair = TRY(sys::MakeSocketPair());
   UniqueFd null = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));
   auto child = TRY(sys::Spawn({
-      .argv = {"msb-supervisor"},
-      .program = parts.supervisor,
-      .env = {},
-      .workdir = "/",
-      .fds = {{null.get(), 0},
-              {null.get(), 1},
-              {pair.second.get(), kHandoverControl},
-              {memory.get(), kHandoverSpec},
-              {home.dir().get(), kHandoverHome},
-              {root_disk.get(), kHandoverRootDisk}},
-      .new_session = true,
-  }).Context("start the supervisor"));
+                                  .argv = {"msb-supervisor"},
+                                  .program = parts.supervisor,
+                                  .env = {},
+                                  .workdir = "/",
+                                  .fds = {{null.get(), 0},
+                                          {null.get(), 1},
+                                          {pair.second.get(), kHandoverControl},
+                                          {memory.get(), kHandoverSpec},
+                                          {home.dir().get(), kHandoverHome},
+                                          {root_disk.get(), kHandoverRootDisk}},
+                                  .new_session = true,
+                              })
+                       .Context("start the supervisor"));
   // It lives on its own; when it ends before us, init or our own end reaps it.
   (void)std::move(child).Detach();
   return std::move(pair.first);

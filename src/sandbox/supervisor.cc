@@ -45,13 +45,13 @@ Result<void> Supervisor::Open() {
   relay_ = TRY(Relay::Create(loop_, std::move(parts_.agent), *this));
   TRY(parts_.backend->Watch(loop_, *this));
   TRY(sys::SetNonBlocking(parts_.console, true));
-  console_watch_ = TRY(loop_.Watch(parts_.console, event::Interest::kRead,
-                                   [this](event::Ready) { OnConsole(); }));
-  accept_watch_ = TRY(loop_.Watch(parts_.listener, event::Interest::kRead,
-                                  [this](event::Ready) { OnConnect(); }));
+  console_watch_ = TRY(
+      loop_.Watch(parts_.console, event::Interest::kRead, [this](event::Ready) { OnConsole(); }));
+  accept_watch_ = TRY(
+      loop_.Watch(parts_.listener, event::Interest::kRead, [this](event::Ready) { OnConnect(); }));
   if (parts_.signals)
-    signal_watch_ = TRY(loop_.Watch(parts_.signals, event::Interest::kRead,
-                                    [this](event::Ready) { OnSignal(); }));
+    signal_watch_ = TRY(
+        loop_.Watch(parts_.signals, event::Interest::kRead, [this](event::Ready) { OnSignal(); }));
   boot_timer_ = loop_.After(parts_.boot_deadline, [this] { OnBootDeadline(); });
   if (parts_.spec.timeout)
     timeout_timer_ = loop_.After(*parts_.spec.timeout, [this] {
@@ -180,8 +180,7 @@ void Supervisor::OnFault(Error fault) {
     });
     return;
   }
-  Conclude({.kind = relay_->hello_received() ? OutcomeKind::kMachineDied
-                                             : OutcomeKind::kBootFailed,
+  Conclude({.kind = relay_->hello_received() ? OutcomeKind::kMachineDied : OutcomeKind::kBootFailed,
             .detail = Cat("the agent broke the protocol: ", Escape(fault.message(), 300))});
 }
 
@@ -210,8 +209,8 @@ void Supervisor::OnConsole() {
 
 void Supervisor::OnBootDeadline() {
   Conclude({.kind = OutcomeKind::kBootFailed,
-            .detail = Cat("no hello from the guest within ",
-                          FormatDuration(parts_.boot_deadline), "; ", LastStage())});
+            .detail = Cat("no hello from the guest within ", FormatDuration(parts_.boot_deadline),
+                          "; ", LastStage())});
 }
 
 std::string Supervisor::LastStage() const {

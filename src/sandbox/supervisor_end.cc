@@ -108,8 +108,7 @@ void Supervisor::CleanUp() {
 
 void Supervisor::KeepConsole() {
   if (console_.total() == 0) return;
-  Complain("console.log",
-           sys::ReplaceFileAt(record_.dir(), "console.log", console_.Content()));
+  Complain("console.log", sys::ReplaceFileAt(record_.dir(), "console.log", console_.Content()));
 }
 
 void Supervisor::SaveState(Record::Durability durability) {

@@ -38,12 +38,12 @@ int64_t RealtimeNs() {
 // The limits that the machine's cgroup sets; what the host does not let us set is named.
 Result<void> MakeCgroup(BorrowedFd home, SupervisorParts& parts) {
   auto found = sys::CgroupHost::Find(parts.spec.cgroup);
-  auto cgroup =
-      found ? sys::Cgroup::Create(*found, CgroupName(home, parts.record->id()),
-                                  {.memory_bytes = QemuMemoryLimit(parts.spec.memory_bytes),
-                                   .cpu_milli = parts.spec.cpus * 1000 + kHelperCpuMilli,
-                                   .pids = kMachinePids + parts.spec.cpus})
-            : Result<sys::Cgroup>(std::move(found).error());
+  auto cgroup = found
+                    ? sys::Cgroup::Create(*found, CgroupName(home, parts.record->id()),
+                                          {.memory_bytes = QemuMemoryLimit(parts.spec.memory_bytes),
+                                           .cpu_milli = parts.spec.cpus * 1000 + kHelperCpuMilli,
+                                           .pids = kMachinePids + parts.spec.cpus})
+                    : Result<sys::Cgroup>(std::move(found).error());
   if (cgroup) {
     parts.state.missing_limits = cgroup->missing();
     parts.state.cgroups = cgroup->Paths();

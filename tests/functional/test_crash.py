@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 of each process of a sandbox at different moments: what is left ends or tells within a second,
+ps says the truth, gc finds the rest."""
+
+import os
+import pathlib
+import random
+import signal
+import time
+
+import pytest
+
+from conftest import cgroups, descendants, files, mounts, processes, until
+
+# How long the rest may take to end; generous for a loaded host, where the design gives one second.
+SOON = 10
+ROUNDS = int(os.environ.get("MSB_CRASH_ROUNDS", "10"))
+
+
+def named(prefix):
+    """Living descendants by the beginning of their names (15 characters are kept by the kernel)."""
+    return [pid for pid, name in descendants().items() if name.startswith(prefix)]
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def nothing_runs():
+    """Reaps what fell to us as subreaper, then looks."""
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                break
+        except ChildProcessError:
+            break
+    return not named("msb-supervisor") and not named("qemu-system")
+
+
+@pytest.fixture
+def clean(msb):
+    msb.run("doctor", expect=None)
+    before = (mounts(), cgroups(), files(msb.home))
+    yield
+    until(nothing_runs, f"the end of {descendants()}", SOON)
+    for sandbox in msb.ps("-a"):
+        msb.run("rm", "-f", sandbox["id"], expect=None)
+    msb.run("gc")
+    assert mounts() == before[0]
+    assert cgroups() <= before[1]
+    assert files(msb.home) == before[2]
+    assert msb.out("gc") == ""
+
+
+def start(msb):
+    return msb.start("exe", "--memory", "128M", msb.image, "--", "sh", "-c", "echo up; sleep 1000")
+
+
+def running(msb):
+    process = start(msb)
+    assert process.stdout.readline() == b"up\n"
+    return process
+
+
+def test_killing_msb_ends_its_sandbox(msb, clean):
+    process = running(msb)
+    process.kill()
+    process.wait()
+    until(nothing_runs, "the end of the sandbox", SOON)
+    assert msb.ps("-a") == []
+
+
+def test_killing_qemu_is_reported_with_its_signal(msb, clean):
+    process = running(msb)
+    kill(named("qemu-system")[0])
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 120, err
+    assert b"signal 9" in err, err
+
+
+def test_killing_the_supervisor_ends_machine_and_msb(msb, clean):
+    process = running(msb)
+    kill(named("msb-supervisor")[0])
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 120, err
+    assert b"supervisor" in err, err
+    until(nothing_runs, "the end of QEMU", SOON)
+
+
+def test_a_killed_detached_supervisor_is_told_and_its_name_kept(msb, clean):
+    msb.detached(name="web")
+    kill(msb.ps()[0]["supervisor_pid"])
+    until(nothing_runs, "the end of QEMU", SOON)
+    (dead,) = msb.ps("-a")
+    assert dead["state"] == "ended" and dead["outcome"]["kind"] == "supervisor_died"
+    msb.run("gc")
+    assert [sandbox["name"] for sandbox in msb.ps("-a")] == ["web"]
+    msb.run("rm", "web")
+
+
+@pytest.mark.parametrize("victim", ["msb", "msb-supervisor", "qemu-system"])
+def test_kill_at_any_moment_of_a_start(msb, clean, victim):
+    """The moment is drawn from the whole of a start and a bit of the life after it."""
+    dice = random.Random(victim)
+    for _ in range(ROUNDS):
+        process = start(msb)
+        time.sleep(dice.choice([0.005, 0.02, 0.05, 0.1, 0.3]) + dice.random() * 1.5)
+        pids = [process.pid] if victim == "msb" else named(victim)
+        for pid in pids:
+            kill(pid)
+        if not pids:  # Too early: it was not there yet.
+            process.kill()
+        process.communicate(timeout=60)
+        until(nothing_runs, f"the end after the death of {victim}", SOON)
+        assert all(sandbox["state"] == "ended" for sandbox in msb.ps("-a"))
+
+
+def test_other_sandboxes_live_on(msb, clean):
+    msb.detached(name="bystander")
+    process = running(msb)
+    qemu = named("qemu-system")
+    supervisors = named("msb-supervisor")
+    assert len(qemu) == 2 and len(supervisors) == 2
+    mine = [pid for pid in supervisors if pid != msb.ps()[0]["supervisor_pid"]]
+    attached = [s["supervisor_pid"] for s in msb.ps() if s["name"] != "bystander"]
+    kill(attached[0])
+    process.communicate(timeout=60)
+    assert mine and msb.out("exec", "bystander", "--", "echo", "alive") == "alive\n"
+    msb.run("kill", "bystander")
+
+
+def test_killed_makers_of_a_disk_template_leave_nothing(msb, clean):
+    cache = pathlib.Path(msb.home) / "cache"
+    for image in cache.glob("ext4-*.img"):
+        image.unlink()
+    process = start(msb)
+    time.sleep(0.02)
+    for pid in named("msb-supervisor"):
+        kill(pid)
+    process.communicate(timeout=60)
+    assert all(path.name in (".gate", "tsc-khz") or path.name.startswith(("ext4-", "kvm", "probe"))
+               for path in cache.iterdir())
+    assert msb.exe("echo", "again").stdout == b"again\n"
+
+
+def test_processes_are_named_so_that_people_find_them(msb, clean):
+    process = running(msb)
+    try:
+        assert {"msb-supervisor"} <= {name for _, name, _ in processes().values()}
+    finally:
+        process.kill()
+        process.communicate()
