@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -16,6 +15,7 @@
 #include "base/text.h"
 #include "image/rootfs/content.h"
 #include "image/rootfs/erofs_format.h"
+#include "image/rootfs/erofs_xattr.h"
 
 namespace msb::rootfs {
 namespace {
@@ -34,44 +34,6 @@ struct Name {
   std::string_view name;
   InodeIndex inode;
 };
-
-struct StoredXattrName {
-  erofs::XattrPrefix prefix;
-  std::string_view rest;
-};
-
-std::optional<StoredXattrName> SplitXattrName(std::string_view name) {
-  struct Known {
-    std::string_view text;
-    erofs::XattrPrefix prefix;
-    bool whole;
-  };
-  static constexpr std::array<Known, 5> kKnown = {{
-      {"user.", erofs::XattrPrefix::kUser, false},
-      {"trusted.", erofs::XattrPrefix::kTrusted, false},
-      {"security.", erofs::XattrPrefix::kSecurity, false},
-      {"system.posix_acl_access", erofs::XattrPrefix::kPosixAclAccess, true},
-      {"system.posix_acl_default", erofs::XattrPrefix::kPosixAclDefault, true},
-  }};
-  for (const Known& known : kKnown) {
-    if (known.whole ? name != known.text : !name.starts_with(known.text)) continue;
-    std::string_view rest = name.substr(known.text.size());
-    if (!known.whole && (rest.empty() || rest.size() > UINT8_MAX)) return std::nullopt;
-    return StoredXattrName{known.prefix, rest};
-  }
-  return std::nullopt;
-}
-
-uint64_t XattrBytes(const Inode& inode) {
-  if (!inode.xattrs) return 0;
-  uint64_t bytes = erofs::kXattrHeaderSize;
-  for (const Xattr& xattr : *inode.xattrs) {
-    std::optional<StoredXattrName> name = SplitXattrName(xattr.name);
-    CHECK(name.has_value());
-    bytes += AlignUp(sizeof(erofs::XattrEntry) + name->rest.size() + xattr.value.size(), 4);
-  }
-  return bytes;
-}
 
 uint64_t ChunkCount(const Content& content) {
   uint32_t shift = erofs::kBlockBits + content.chunks->chunk_bits;
@@ -150,7 +112,6 @@ class MetadataWriter {
   void EncodeDirectory(InodeIndex directory, std::vector<std::byte>& out) const;
   Result<void> WriteInode(InodeIndex index);
   Result<void> WriteTail(InodeIndex index);
-  void EncodeXattrs(const Inode& inode, std::vector<std::byte>& out) const;
   Result<void> WriteChunkMap(const Content& content);
   Result<void> WriteSuperblock();
   erofs::Inode EncodeInode(InodeIndex index) const;
@@ -201,7 +162,7 @@ void MetadataWriter::ForEachDirectoryBlock(const std::vector<Name>& names, Visit
 void MetadataWriter::PlaceInode(InodeIndex index) {
   const Inode& inode = inodes_[index];
   Place& place = places_[index];
-  uint64_t head = sizeof(erofs::Inode) + XattrBytes(inode);
+  uint64_t head = sizeof(erofs::Inode) + (inode.xattrs ? XattrBytes(*inode.xattrs) : 0);
   uint64_t tail = inode.content.small.size();
   uint64_t behind = 0;
   if (inode.kind == FileKind::kDirectory) {
@@ -297,7 +258,7 @@ erofs::Inode MetadataWriter::EncodeInode(InodeIndex index) const {
     raw.data = inode.device;
   }
   raw.format = erofs::InodeFormat(layout);
-  if (uint64_t bytes = XattrBytes(inode); bytes > 0)
+  if (uint64_t bytes = (inode.xattrs ? XattrBytes(*inode.xattrs) : 0); bytes > 0)
     raw.xattr_count = static_cast<uint16_t>(1 + (bytes - erofs::kXattrHeaderSize) / 4);
   raw.mode = static_cast<uint16_t>(ModeType(inode.kind) | inode.permissions);
   raw.ino = static_cast<uint32_t>(Nid(index));
@@ -306,23 +267,6 @@ erofs::Inode MetadataWriter::EncodeInode(InodeIndex index) const {
   raw.mtime = inode.mtime;
   raw.mtime_nsec = inode.mtime_nsec;
   return raw;
-}
-
-void MetadataWriter::EncodeXattrs(const Inode& inode, std::vector<std::byte>& out) const {
-  if (!inode.xattrs) return;
-  out.resize(out.size() + erofs::kXattrHeaderSize);
-  for (const Xattr& xattr : *inode.xattrs) {
-    StoredXattrName name = *SplitXattrName(xattr.name);
-    erofs::XattrEntry entry{static_cast<uint8_t>(name.rest.size()),
-                            static_cast<uint8_t>(name.prefix),
-                            static_cast<uint16_t>(xattr.value.size())};
-    size_t at = out.size();
-    out.resize(at + AlignUp(sizeof entry + name.rest.size() + xattr.value.size(), 4));
-    StoreLittle(out.data() + at, entry);
-    std::memcpy(out.data() + at + sizeof entry, name.rest.data(), name.rest.size());
-    std::memcpy(out.data() + at + sizeof entry + name.rest.size(), xattr.value.data(),
-                xattr.value.size());
-  }
 }
 
 Result<void> MetadataWriter::WriteChunkMap(const Content& content) {
@@ -352,7 +296,7 @@ Result<void> MetadataWriter::WriteInode(InodeIndex index) {
   TRY(image_.AppendZeros(at - image_.position()));
   std::vector<std::byte> bytes(sizeof(erofs::Inode));
   StoreLittle(bytes.data(), EncodeInode(index));
-  EncodeXattrs(inode, bytes);
+  if (inode.xattrs) EncodeXattrs(*inode.xattrs, bytes);
   TRY(image_.Append(bytes));
   if (inode.content.chunks) return WriteChunkMap(inode.content);
   if (places_[index].own_block != 0) return {};
@@ -402,8 +346,6 @@ Result<void> MetadataWriter::Write() {
 }
 
 }  // namespace
-
-bool CanStoreXattr(std::string_view name) { return SplitXattrName(name).has_value(); }
 
 Result<void> WriteMetadata(ImageFile& image, const Tree& tree) {
   return MetadataWriter(image, tree).Write();

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
 
 #include "base/result.h"
 #include "image/rootfs/image_file.h"
@@ -17,8 +16,5 @@ inline constexpr uint64_t kFirstContent = 4096;
 
 // Appends directories and inodes, then writes the superblock. `image` is at a block's start.
 Result<void> WriteMetadata(ImageFile& image, const Tree& tree);
-
-// Whether EROFS has a place for an attribute of this name.
-bool CanStoreXattr(std::string_view name);
 
 }  // namespace msb::rootfs

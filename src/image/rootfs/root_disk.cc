@@ -9,6 +9,7 @@
 #include "image/rootfs/directory_reader.h"
 #include "image/rootfs/erofs_format.h"
 #include "image/rootfs/erofs_writer.h"
+#include "image/rootfs/erofs_xattr.h"
 #include "image/rootfs/image_file.h"
 #include "image/rootfs/input_stream.h"
 #include "image/rootfs/tar_reader.h"
