@@ -57,6 +57,10 @@ Result<Exec::ChildEnds> Exec::MakePipes(const protocol::ExecSpec& spec) {
   if (spec.stdin_open) {
     auto pipe = TRY(sys::MakePipe());
     TRY(sys::SetNonBlocking(pipe.write, true));
+    // One page: such a pipe is full while any byte is unread, so that its being writable says that
+    // the process has read everything. The process may not have the memory for more anyway.
+    if (::fcntl(pipe.write.get(), F_SETPIPE_SZ, 4096) == -1)
+      return Error::Errno("fcntl F_SETPIPE_SZ");
     input_.fd = std::move(pipe.write);
     input_.used = true;
     ends.in = std::move(pipe.read);
@@ -151,6 +155,7 @@ void Exec::OnReaped(int wait_status, const struct rusage& usage) {
   exit_ = exit;
   pid_ = 0;
   terminal_slave_.Reset();
+  CountRead();
   CloseInput();
   input_.refused = true;
   for (auto& output : outputs_)
@@ -214,6 +219,7 @@ void Exec::Rewind() {
   RepeatAnswer();
   for (auto& output : outputs_) output.stream.Rewind();
   input_.stream.Rewind();
+  input_.credited = 0;
   input_.reset_due = input_.refused;
 }
 

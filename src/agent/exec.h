@@ -103,6 +103,10 @@ class Exec {
     protocol::ReceiveStream stream;
     std::vector<std::byte> waiting;
     size_t written = 0;  // Of `waiting`.
+    // Of a pipe: written, and not yet seen to be read. Only what was read is acknowledged, so that
+    // the caller keeps the rest of its stdin.
+    size_t in_pipe = 0;
+    uint64_t credited = 0;  // Consumed bytes that the host knows of.
     std::byte last{'\n'};
     bool used = false;
     bool refused = false;  // The process does not read any more.
@@ -125,6 +129,10 @@ class Exec {
   void Discard(Output& output);
 
   void WriteInput();
+  void CountRead();
+  void WatchInput();
+  // Everything that came was read, and the host does not know it.
+  bool CreditOwed() const;
   void CloseInput();
   void RefuseInput();
   void SendTerminalEof();

@@ -128,10 +128,7 @@ void Exec::OnReset(uint8_t fd) {
 Result<void> Exec::OnData(uint64_t offset, protocol::ByteSpan bytes) {
   if (!input_.used) return {};
   auto fresh = TRY(input_.stream.OnData(offset, bytes));
-  if (input_.refused || fresh.empty()) {
-    input_.stream.Consumed(fresh.size());
-    return {};
-  }
+  if (input_.refused || fresh.empty()) return {};
   input_.waiting.insert(input_.waiting.end(), fresh.begin(), fresh.end());
   WriteInput();
   return {};
@@ -144,24 +141,43 @@ Result<void> Exec::OnEof(uint64_t offset) {
   return {};
 }
 
+// What has left the pipe was read.
+void Exec::CountRead() {
+  int unread = 0;
+  if (!input_.fd || terminal_ || ::ioctl(input_.fd.get(), FIONREAD, &unread) == -1) return;
+  auto left = std::min(static_cast<size_t>(std::max(unread, 0)), input_.in_pipe);
+  input_.stream.Consumed(input_.in_pipe - left);
+  input_.in_pipe = left;
+}
+
+void Exec::WatchInput() {
+  auto watch = host_.loop().Watch(input_.fd, event::Interest::kWrite, [this](event::Ready) {
+    input_.watch.Cancel();
+    WriteInput();
+    host_.Flush();
+  });
+  if (watch.ok()) input_.watch = *std::move(watch);
+}
+
+bool Exec::CreditOwed() const {
+  return input_.used && input_.stream.consumed() > input_.credited &&
+         (input_.refused || input_.stream.consumed() == input_.stream.received());
+}
+
 void Exec::WriteInput() {
+  CountRead();
   while (input_.fd && input_.written < input_.waiting.size()) {
     auto rest = std::span(input_.waiting).subspan(input_.written);
     ssize_t n = ::write(input_.fd.get(), rest.data(), rest.size());
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && errno == EAGAIN) {
-      auto watch = host_.loop().Watch(input_.fd, event::Interest::kWrite, [this](event::Ready) {
-        input_.watch.Cancel();
-        WriteInput();
-        host_.Flush();
-      });
-      if (watch.ok()) input_.watch = *std::move(watch);
-      break;
-    }
+    if (n < 0 && errno == EAGAIN) break;
     if (n < 0) return RefuseInput();
     input_.last = rest[static_cast<size_t>(n) - 1];
     input_.written += static_cast<size_t>(n);
-    input_.stream.Consumed(static_cast<uint64_t>(n));
+    if (terminal_)
+      input_.stream.Consumed(static_cast<uint64_t>(n));  // Nobody can say when it is read.
+    else
+      input_.in_pipe += static_cast<size_t>(n);
   }
   if (input_.written == input_.waiting.size()) {
     input_.waiting.clear();
@@ -175,7 +191,8 @@ void Exec::WriteInput() {
                          input_.waiting.begin() + static_cast<ptrdiff_t>(input_.written));
     input_.written = 0;
   }
-  if (input_.stream.CreditDue()) host_.Ready(id_, false);
+  if (input_.fd && (input_.in_pipe > 0 || !input_.waiting.empty())) WatchInput();
+  if (input_.stream.CreditDue() || CreditOwed()) host_.Ready(id_, false);
 }
 
 // What a person types for it: the VEOF character, twice when a line is begun.
@@ -192,9 +209,11 @@ void Exec::CloseInput() {
   input_.fd.Reset();
   input_.waiting = {};
   input_.written = 0;
+  input_.in_pipe = 0;
 }
 
 void Exec::RefuseInput() {
+  CountRead();
   CloseInput();
   input_.refused = true;
   input_.reset_due = true;
@@ -234,15 +253,17 @@ bool Exec::Produce(Link& link) {
               protocol::Encode(protocol::ExecStarted{.pid = shown_pid_}));
     started_sent_ = true;
   }
+  bool more_room = input_.used && !input_.refused && input_.stream.CreditDue();
+  if (more_room || CreditOwed()) {
+    uint64_t consumed = input_.stream.consumed();
+    link.Send({.type = Type::kCredit, .fd = 0, .exec = id_, .offset = consumed},
+              protocol::EncodeU64(consumed + protocol::kDefaultWindow));
+    input_.stream.CreditSent();
+    input_.credited = consumed;
+  }
   if (input_.reset_due) {
     link.Send({.type = Type::kReset, .fd = 0, .exec = id_});
     input_.reset_due = false;
-  }
-  auto credit = input_.stream.CreditDue();
-  if (input_.used && !input_.refused && credit) {
-    link.Send({.type = Type::kCredit, .fd = 0, .exec = id_, .offset = credit->consumed},
-              protocol::EncodeU64(credit->limit));
-    input_.stream.CreditSent();
   }
   // One frame a turn, the two outputs in turn: nobody waits for a flood on the other.
   next_output_ ^= 1;
