@@ -46,7 +46,6 @@ TEST(SupervisorPolicy, KillsWhatASupervisorNeverDoes) {
                               "connect",
                               "bind",
                               "listen",
-                              "ptrace",
                               "mount",
                               "umount2",
                               "fsopen",
@@ -73,7 +72,6 @@ TEST(SupervisorPolicy, KillsWhatASupervisorNeverDoes) {
                               "reboot",
                               "swapon",
                               "add_key",
-                              "personality",
                               "open_by_handle_at",
                               "memfd_secret",
                               "seccomp",
@@ -96,7 +94,8 @@ TEST(SupervisorPolicy, KillsWhatASupervisorNeverDoes) {
                               "open_tree_attr",
                               "file_setattr"};
 #if !defined(MSB_SANITIZED)
-  for (const char* more : {"kill", "tkill", "tgkill", "clone", "process_vm_readv"})
+  for (const char* more :
+       {"kill", "tkill", "tgkill", "clone", "process_vm_readv", "ptrace", "personality"})
     EXPECT_EQ(Under(kSupervisorFilter,
                     [&] { return ::syscall(SyscallNumber(more), 0, 0, 0, 0, 0, 0) != 0; }),
               kKilled)
@@ -142,8 +141,8 @@ TEST(SupervisorPolicy, KillsExecutableMemory) {
 #endif
 
 TEST(UnpackerPolicy, KillsNetworkProcessesAndPrograms) {
-  for (const char* name : {"socket", "connect", "execve", "execveat", "fork", "vfork", "ptrace",
-                           "mount", "unshare", "setns", "bpf", "keyctl", "io_uring_setup"})
+  for (const char* name : {"socket", "connect", "execve", "execveat", "fork", "vfork", "mount",
+                           "unshare", "setns", "bpf", "keyctl", "io_uring_setup"})
     EXPECT_EQ(Under(kUnpackerFilter,
                     [&] { return ::syscall(SyscallNumber(name), 0, 0, 0, 0, 0, 0) == -1; }),
               kKilled)
@@ -152,6 +151,8 @@ TEST(UnpackerPolicy, KillsNetworkProcessesAndPrograms) {
 
 #if !defined(MSB_SANITIZED)
 TEST(UnpackerPolicy, AllowsThreadsButNoNamespaces) {
+  EXPECT_EQ(Under(kUnpackerFilter, [] { return ::syscall(SYS_ptrace, 0, 0, 0, 0) == -1; }),
+            kKilled);
   EXPECT_EQ(Under(kUnpackerFilter,
                   [] { return ::syscall(SYS_clone, CLONE_NEWUSER, 0, 0, 0, 0) == -1 ? 1 : 2; }),
             kKilled);
