@@ -14,7 +14,8 @@ import counts
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RELEASE = ROOT / "build/release"
 TEST_USER = "microsandbox-test"
-PROGRAMS = ("msb", "msx", "msr", "msi", "msb-image", "msb-supervisor", "msb-agent", "msb-mkrootdisk", "jail_run")
+PROGRAMS = ("msb", "msx", "msr", "msi", "msb-image", "msb-supervisor", "msb-agent",
+            "msb-mkrootdisk")
 
 
 def image_folder():
@@ -34,6 +35,8 @@ def copy_for_all(place):
         source = RELEASE / "bin" / program
         if source.exists():
             shutil.copy2(source, place / "bin" / program, follow_symlinks=False)
+    if (RELEASE / "testcases").is_dir():
+        shutil.copytree(RELEASE / "testcases", place / "testcases")
     for part in ("tests", "guest", "schema", "tools"):
         shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(image_folder(), place / "images")
@@ -82,7 +85,8 @@ def run_suite(log, suite, place, user):
     env = {
         "PATH": f"{place}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(home), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
-        "MSB_BIN": str(place / "bin"), "MSB_TEST_IMAGES": str(place / "images"),
+        "MSB_BIN": str(place / "bin"), "MSB_TESTCASES": str(place / "testcases"),
+        "MSB_TEST_IMAGES": str(place / "images"),
         "MICROSANDBOX_HOME": str(home / ".microsandbox"),
     }
     command = ["env", "-i", *(f"{key}={value}" for key, value in env.items()), "python3", "-m", "pytest",
@@ -91,7 +95,7 @@ def run_suite(log, suite, place, user):
     if user:
         os.chown(home, user.pw_uid, user.pw_gid)
         command = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups",
-                   "--inh-caps=-all", "--bounding-set=-all", *command, "-m", "not root"]
+                   *command, "-m", "not root"]
     log.run(*command, place / "tests" / suite, cwd=place, timeout=1800)
     if not junit.exists():
         return counts.one(f"pytest {suite}", False)
