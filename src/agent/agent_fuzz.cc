@@ -72,7 +72,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // The hello is given, else most inputs end at its absence; the first bit leaves it out.
   std::vector<std::byte> input;
   if (size > 0 && (data[0] & 1) == 0)
-    AppendFrame(input, {.type = protocol::Type::kHello}, Encode(protocol::Hello{.epoch = 1}));
+    protocol::AppendFrame(input, {.type = protocol::Type::kHello},
+                          Encode(protocol::Hello{.epoch = 1}));
   auto rest = std::as_bytes(std::span(data, size)).subspan(size > 0 ? 1 : 0);
   input.insert(input.end(), rest.begin(), rest.end());
   FeedAll(*loop, pair.first, input, machine);
