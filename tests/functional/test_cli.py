@@ -112,10 +112,10 @@ def test_an_empty_home_lists_nothing(msb):
     assert msb.ps("-a") == []
 
 
-def test_a_home_that_cannot_be_written_is_refused(msb, tmp_path):
+def test_a_home_that_cannot_be_written_is_refused(msb, tmp_path, monkeypatch):
     place = tmp_path / "file"
     place.write_text("")
-    msb.env["MICROSANDBOX_HOME"] = str(place / "home")
+    monkeypatch.setitem(msb.env, "MICROSANDBOX_HOME", str(place / "home"))
     refused(msb, "exe", msb.image, "--", "true")
     refused(msb, "ps", code=1)
 

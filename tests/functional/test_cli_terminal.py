@@ -56,8 +56,9 @@ def test_resize_is_passed_on(shared):
 
 def test_ctrl_c_interrupts_the_program_not_the_shell(shared):
     child = shell(shared)
-    child.sendline("sleep 1000")
-    child.expect_exact("sleep 1000\r\n")
+    # Before it runs, the shell would be the one that is interrupted.
+    child.sendline("sh -c 'echo star''ted; exec sleep 1000'")
+    child.expect_exact("started\r\n")
     child.sendintr()
     child.expect_exact("prompt> ")
     assert answer(child, "echo $?") == "130"
@@ -67,8 +68,8 @@ def test_ctrl_c_interrupts_the_program_not_the_shell(shared):
 
 def test_ctrl_z_and_fg_work_inside(shared):
     child = shell(shared)
-    child.sendline("sleep 2")
-    child.expect_exact("sleep 2\r\n")
+    child.sendline("sh -c 'echo star''ted; exec sleep 2'")
+    child.expect_exact("started\r\n")
     child.send("\x1a")
     child.expect("Stopped")
     child.expect_exact("prompt> ")

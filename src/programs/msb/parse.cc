@@ -44,6 +44,7 @@ struct Description {
             into = *std::move(parsed);
         } else if (!error) {
           std::string option = names.substr(names.find("--"));
+          option.resize(std::min(option.find(','), option.size()));
           error = std::move(parsed).error().Context(Cat(option, " ", Escape(text, 80)));
         }
       }
@@ -91,7 +92,7 @@ Result<int> Descriptor(std::string_view text) {
 }
 
 void DescribeProgram(Description& d, ProgramOptions& program) {
-  d.Value("-e,--env", "NAME[=VALUE]", "Set a variable, or pass on the one here; may be repeated",
+  d.Value("--env", "NAME[=VALUE]", "Set a variable, or pass on the one here; may be repeated",
           program.env, EnvEntry);
   d.Value("-w,--workdir", "DIR", "Directory to start in", program.workdir, NotEmpty);
   d.Value("-u,--user", "USER[:GROUP]", "User to run as, of the image's own", program.user,
@@ -259,7 +260,8 @@ Error UsageError(std::string_view command, std::string_view message) {
 Error UnknownArgument(std::string_view command, const CLI::App& app, const std::string& argument) {
   if (argument.size() < 2 || argument[0] != '-')
     return UsageError(command, Cat("unexpected argument ", Escape(argument, 80)));
-  constexpr std::string_view kLater[] = {"-v", "--volume", "-p", "--port", "--scope", "--exec"};
+  constexpr std::string_view kLater[] = {"-v",      "--volume", "-p", "--port",
+                                         "--scope", "-e",       "-x", "--exec"};
   std::string typed = argument.substr(0, argument.find('='));
   if (std::find(std::begin(kLater), std::end(kLater), typed) != std::end(kLater))
     return UsageError(command, Cat("this version has no ", typed));

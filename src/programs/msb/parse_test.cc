@@ -81,7 +81,7 @@ TEST(ParseExe, UnderstandsEveryOption) {
                                  "1G",
                                  "--env",
                                  "A=1",
-                                 "-e",
+                                 "--env",
                                  "B",
                                  "--workdir",
                                  "/srv",

@@ -92,7 +92,6 @@ class Session : private sandbox::Client::Listener {
   event::Loop::Registration stdin_watch_;
   bool stdin_watched_ = false;
   bool stdin_open_ = false;
-  uint64_t stdin_sent_ = 0;
   UniqueFd signals_;
   event::Loop::Registration signal_watch_;
   event::Loop::Timer progress_timer_;

@@ -12,21 +12,8 @@
 
 namespace msb::cli {
 
-namespace {
-
-// What the guest's program has read; everything that was sent, where nobody can say.
-template <class Client>
-uint64_t ConsumedOf(const Client& client, uint32_t exec, uint64_t sent) {
-  if constexpr (requires { client.StdinConsumed(exec); })
-    return client.StdinConsumed(exec);
-  else
-    return sent;
-}
-
-}  // namespace
-
 void Session::OnStdinRoom(uint32_t) {
-  if (stdin_) stdin_->Consumed(ConsumedOf(*client_, exec_, stdin_sent_));
+  if (stdin_) stdin_->Consumed(client_->StdinConsumed(exec_));
   // Not before the start is known: what a program that cannot run was sent is lost.
   if (end_.started) PumpStdin();
 }
@@ -43,10 +30,7 @@ void Session::PumpStdin() {
       (void)Fail(std::move(piece).error().Context("read stdin"), options_.format, 0);
       piece = StdinSource::Piece{0, true};
     }
-    if (piece->bytes > 0) {
-      client_->WriteStdin(exec_, std::span(buffer).first(piece->bytes));
-      stdin_sent_ += piece->bytes;
-    }
+    if (piece->bytes > 0) client_->WriteStdin(exec_, std::span(buffer).first(piece->bytes));
     if (piece->end) {
       client_->CloseStdin(exec_);
       stdin_open_ = false;
