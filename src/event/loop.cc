@@ -160,11 +160,12 @@ Result<void> Loop::RunOnce(Deadline deadline) {
   bool woken = false;
   for (int i = 0; i < n; i++) {
     const epoll_event& event = events[static_cast<size_t>(i)];
-    if (event.data.u64 == 0) {
+    uint64_t id = event.data.u64;  // A copy: the struct is packed, and find() takes a reference.
+    if (id == 0) {
       woken = true;
       continue;
     }
-    auto found = watchers_.find(event.data.u64);
+    auto found = watchers_.find(id);
     if (found == watchers_.end()) continue;
     auto watcher = found->second;  // Kept alive while it runs, even if it ends itself.
     watcher->call(ToReady(event.events));

@@ -83,6 +83,20 @@ struct Plan {
   __builtin_unreachable();
 }
 
+// vfork() in a frame of its own: the child runs on it, and nothing of the caller's is in registers
+// that the child may change. -1: errno in plan->error.
+[[gnu::noinline]] pid_t StartChild(Plan* plan, std::span<SpawnOptions::PassedFd> fds) {
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  plan->caller_mask = &before;
+  pid_t pid = ::vfork();
+  if (pid == 0) RunChild(plan, fds);
+  if (pid == -1) plan->error = errno;
+  ::pthread_sigmask(SIG_SETMASK, plan->caller_mask, nullptr);
+  return pid;
+}
+
 std::vector<char*> Pointers(const std::vector<std::string>& texts) {
   std::vector<char*> pointers;
   for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
@@ -161,15 +175,8 @@ Result<Child> Spawn(const SpawnOptions& options) {
             0};
   plan.lowest_free = std::max(plan.lowest_free, 3);
 
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  plan.caller_mask = &before;
-  pid_t pid = ::vfork();
-  if (pid == 0) RunChild(&plan, fds);
-  int fork_error = errno;
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (pid == -1) return Error::Errno(Cat("vfork for ", program), fork_error);
+  pid_t pid = StartChild(&plan, fds);
+  if (pid == -1) return Error::Errno(Cat("vfork for ", program), plan.error);
   // Cannot have been reaped: nobody else waits for our children by number.
   auto pidfd = PidfdOpen(pid);
   if (plan.step != Step::kNone || !pidfd) {
