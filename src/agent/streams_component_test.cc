@@ -155,5 +155,15 @@ TEST(SessionStreams, AHelloInTheMiddleIsAReconnectThatWasNotSeen) {
   EXPECT_TRUE(host.disconnected.empty());
 }
 
+TEST(SessionStreams, AcknowledgesAtOnceWhenEverythingWasRead) {
+  TestHost host;
+  uint32_t id = host.Open(Cat16());
+  host.Until([&] { return host.exec(id).pid.has_value(); });
+  host.Input(id, "far less than half a window");
+  EXPECT_TRUE(host.Until(
+      [&] { return host.exec(id).input.appended() > 0 && host.exec(id).input.held() == 0; }));
+  EXPECT_FALSE(host.exec(id).ended());
+}
+
 }  // namespace
 }  // namespace msb::agent
