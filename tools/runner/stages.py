@@ -148,7 +148,7 @@ STAGES = [
     Stage("fuzz", f"every fuzz target: corpus, then {FUZZ_SECONDS} s", fuzz),
     Stage("tidy", "clang-tidy 19; files that were clean are not read again",
           lambda log: counts.one("clang-tidy", log.run("tools/dev", "tidy"))),
-    Stage("release", "the programs as they are installed", build("release"), blocks=True),
+    Stage("release", "the programs as they are installed", build("release", "programs", "msb-mkrootdisk"), blocks=True),
     Stage("guest", "guest kernel (cached), initramfs, their sizes", guest, ("release",), True),
     Stage("images", "images of the tests (cached)", images, blocks=True),
     Stage("cli-reference", "docs/reference/cli.md against msb help",
