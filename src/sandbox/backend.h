@@ -64,6 +64,8 @@ class Backend {
     virtual void OnMachineEnded(const MachineEnd& end) = 0;
     // A write to the upper disk failed because the host's file system is full; the machine waits.
     virtual void OnHostStorageFull() = 0;
+    // The guest's end of the agent channel was closed or opened.
+    virtual void OnGuestChannel(bool open) = 0;
   };
 
   virtual ~Backend() = default;

@@ -47,6 +47,15 @@ std::optional<std::string> ConsoleRing::PanicLine() const {
   return std::nullopt;
 }
 
+bool ConsoleRing::EndsHalted() const {
+  constexpr size_t kLastLine = 64;
+  std::string end;
+  for (size_t i = std::min(kLastLine, ring_.size()); i > 0; i--)
+    end += static_cast<char>(ring_[(next_ + ring_.size() - i) % ring_.size()]);
+  return end.find("reboot: System halted") != std::string::npos ||
+         end.find("reboot: Power down") != std::string::npos;
+}
+
 std::string ConsoleRing::Tail(size_t lines) const {
   std::string content = Content();
   std::vector<std::string> tail;

@@ -24,6 +24,9 @@ class ConsoleRing {
   uint64_t total() const { return total_; }
   // The last line that reports a kernel panic, escaped; nullopt: none.
   std::optional<std::string> PanicLine() const;
+  // The kernel said at the very end that it has halted: a machine without ACPI cannot power off,
+  // and would idle for ever.
+  bool EndsHalted() const;
   // The last lines, escaped, joined by " | "; empty when there are none.
   std::string Tail(size_t lines) const;
 

@@ -23,7 +23,7 @@ constexpr size_t kKeptCapacity = 64 * 1024;
 Result<std::unique_ptr<FrameSocket>> FrameSocket::Create(event::Loop& loop, UniqueFd socket,
                                                          Handler& handler) {
   TRY(sys::SetNonBlocking(socket, true));
-  std::unique_ptr<FrameSocket> made(new FrameSocket(loop, std::move(socket), handler));
+  std::unique_ptr<FrameSocket> made(new FrameSocket(std::move(socket), handler));
   FrameSocket* self = made.get();
   self->watch_ = TRY(loop.Watch(self->socket_, event::Interest::kRead,
                                 [self](event::Ready ready) { self->OnReady(ready); }));

@@ -49,15 +49,13 @@ class FrameSocket {
   bool ended() const { return ended_; }
 
  private:
-  FrameSocket(event::Loop& loop, UniqueFd socket, Handler& handler)
-      : loop_(loop), socket_(std::move(socket)), handler_(handler) {}
+  FrameSocket(UniqueFd socket, Handler& handler) : socket_(std::move(socket)), handler_(handler) {}
   void OnReady(event::Ready ready);
   void ReadBatch();
   void SendLarge(std::span<const std::byte> header, std::span<const std::byte> body);
   void UpdateInterest();
   void End(Error reason);
 
-  event::Loop& loop_;
   UniqueFd socket_;
   Handler& handler_;
   event::Loop::Registration watch_;

@@ -46,6 +46,11 @@ class QemuBackend : public Backend {
   }
 
  private:
+  void OnEvent(MonitorEvent event) {
+    if (event == MonitorEvent::kHostStorageFull) watcher_->OnHostStorageFull();
+    if (event == MonitorEvent::kChannelClosed) watcher_->OnGuestChannel(false);
+    if (event == MonitorEvent::kChannelOpened) watcher_->OnGuestChannel(true);
+  }
   void OnEnded();
   void DrainStderr();
   MachineEnd Describe(const Result<jail::JailExit>& exit) const;
@@ -139,7 +144,7 @@ Result<MachineFacts> QemuBackend::Start(MachineDescriptors descriptors) {
 Result<void> QemuBackend::Watch(event::Loop& loop, Watcher& watcher) {
   watcher_ = &watcher;
   monitor_ = TRY(QemuMonitor::Create(loop, std::move(monitor_socket_),
-                                     [this] { watcher_->OnHostStorageFull(); }));
+                                     [this](MonitorEvent event) { OnEvent(event); }));
   stderr_watch_ = TRY(loop.Watch(process_->stderr_pipe, event::Interest::kRead,
                                  [this](event::Ready) { DrainStderr(); }));
   exit_watch_ =

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "base/units.h"
+#include "sandbox/qemu_monitor.h"
 
 namespace msb::sandbox {
 namespace {
@@ -68,7 +69,7 @@ std::vector<std::string> QemuCommand(const std::string& program, const MachineSp
       "-chardev",
       Cat("socket,id=agent,fd=", numbers.agent),
       "-device",
-      "virtserialport,chardev=agent,nr=1,name=org.microsandbox.agent",
+      Cat("virtserialport,chardev=agent,nr=1,name=org.microsandbox.agent,id=", kAgentPortId),
       // The first block device is vda. Locks would be taken through /proc/self/fd, which the jail
       // has not; nobody else has these descriptors.
       "-add-fd",

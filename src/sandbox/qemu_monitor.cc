@@ -4,16 +4,24 @@
 #include "sandbox/qemu_monitor.h"
 
 #include <cerrno>
+#include <vector>
 
 #include "base/bytes.h"
+#include "base/text.h"
 #include "sys/file.h"
 #include "sys/socket.h"
 
 namespace msb::sandbox {
 
-bool IsNoSpaceEvent(std::string_view line) {
+std::optional<MonitorEvent> FindMonitorEvent(std::string_view line) {
   auto has = [&](std::string_view text) { return line.find(text) != std::string_view::npos; };
-  return has("\"event\": \"BLOCK_IO_ERROR\"") && has("\"nospace\": true");
+  if (has("\"event\": \"BLOCK_IO_ERROR\"") && has("\"nospace\": true"))
+    return MonitorEvent::kHostStorageFull;
+  if (has("\"event\": \"VSERPORT_CHANGE\"") && has(Cat("\"id\": \"", kAgentPortId, "\""))) {
+    if (has("\"open\": true")) return MonitorEvent::kChannelOpened;
+    if (has("\"open\": false")) return MonitorEvent::kChannelClosed;
+  }
+  return std::nullopt;
 }
 
 void LineCutter::Feed(std::span<const std::byte> bytes,
@@ -31,12 +39,12 @@ void LineCutter::Feed(std::span<const std::byte> bytes,
   }
 }
 
-Result<std::unique_ptr<QemuMonitor>> QemuMonitor::Create(event::Loop& loop, UniqueFd socket,
-                                                         std::function<void()> on_no_space) {
+Result<std::unique_ptr<QemuMonitor>> QemuMonitor::Create(
+    event::Loop& loop, UniqueFd socket, std::function<void(MonitorEvent)> on_event) {
   TRY(sys::SetNonBlocking(socket, true));
   // QMP sends no event before this; it takes it after its greeting, in order.
   TRY(sys::SendSome(socket, AsBytes("{\"execute\":\"qmp_capabilities\"}\n")));
-  std::unique_ptr<QemuMonitor> monitor(new QemuMonitor(std::move(socket), std::move(on_no_space)));
+  std::unique_ptr<QemuMonitor> monitor(new QemuMonitor(std::move(socket), std::move(on_event)));
   QemuMonitor* self = monitor.get();
   self->watch_ = TRY(
       loop.Watch(self->socket_, event::Interest::kRead, [self](event::Ready) { self->Read(); }));
@@ -52,10 +60,13 @@ void QemuMonitor::Read() {
     watch_.Cancel();
     return;
   }
-  bool no_space = false;
-  lines_.Feed(std::span(buffer).first(*count),
-              [&](std::string_view line) { no_space = no_space || IsNoSpaceEvent(line); });
-  if (no_space) on_no_space_();
+  std::vector<MonitorEvent> events;
+  lines_.Feed(std::span(buffer).first(*count), [&](std::string_view line) {
+    if (auto event = FindMonitorEvent(line)) events.push_back(*event);
+  });
+  // The last act of Read(): a handler may end us.
+  auto report = on_event_;
+  for (MonitorEvent event : events) report(event);
 }
 
 }  // namespace msb::sandbox

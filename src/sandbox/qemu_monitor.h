@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// QEMU's monitor (QMP), of which we want one thing: the event that the host's disk is full.
+// QEMU's monitor (QMP), of which we want two things: that the host's disk is full, and that the
+// guest has closed its end of the agent channel, which a socket does not tell.
 
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,10 +17,15 @@
 
 namespace msb::sandbox {
 
-// Is this line of QMP the event of a write that found no space? Pure; lines are untrusted. A search
-// for three words instead of a parser: QEMU escapes quotes in values, so the words with their
-// quotes are keys and names of QMP itself.
-bool IsNoSpaceEvent(std::string_view line);
+// The device id of the agent's port.
+inline constexpr std::string_view kAgentPortId = "agentport";
+
+enum class MonitorEvent : uint8_t { kHostStorageFull, kChannelClosed, kChannelOpened };
+
+// The event in a line of QMP, if it is one of ours. Pure; lines are untrusted. A search for words
+// instead of a parser: QEMU escapes quotes in values, so the words with their quotes are keys and
+// names of QMP itself.
+std::optional<MonitorEvent> FindMonitorEvent(std::string_view line);
 
 // Cuts bytes into lines of bounded length; the rest of a longer one is skipped.
 class LineCutter {
@@ -35,15 +42,15 @@ class LineCutter {
 class QemuMonitor {
  public:
   static Result<std::unique_ptr<QemuMonitor>> Create(event::Loop& loop, UniqueFd socket,
-                                                     std::function<void()> on_no_space);
+                                                     std::function<void(MonitorEvent)> on_event);
 
  private:
-  QemuMonitor(UniqueFd socket, std::function<void()> on_no_space)
-      : socket_(std::move(socket)), on_no_space_(std::move(on_no_space)) {}
+  QemuMonitor(UniqueFd socket, std::function<void(MonitorEvent)> on_event)
+      : socket_(std::move(socket)), on_event_(std::move(on_event)) {}
   void Read();
 
   UniqueFd socket_;
-  std::function<void()> on_no_space_;
+  std::function<void(MonitorEvent)> on_event_;
   LineCutter lines_{16 * 1024};
   event::Loop::Registration watch_;
 };

@@ -155,6 +155,12 @@ Result<void> Relay::OnHello(const protocol::Frame& frame) {
     if (++reconnects_ > kMaxReconnects)
       return Error(Code::kInvalidArgument, Cat("more than ", kMaxReconnects, " reconnects"));
     Reconnect();
+  } else {
+    // What was queued before the boot carries the clock of that moment.
+    protocol::MachineConfig clock;
+    clock.realtime_ns = owner_.Config().realtime_ns;
+    agent_->socket->Send({.type = protocol::Type::kConfig}, Encode(clock));
+    agent_->socket->Flush();
   }
   owner_.OnHello(hello, first);
   return {};

@@ -139,12 +139,32 @@ TEST(ConsoleRing, FindsThePanicAndTheTailAndEscapesBoth) {
   EXPECT_EQ(ring.Tail(2), "two\\x1b]0;x\\x07 | [1.5] Kernel panic - not syncing: VFS: no root");
 }
 
-TEST(QemuMonitor, KnowsTheEventOfAFullHost) {
-  EXPECT_TRUE(IsNoSpaceEvent(
-      R"({"timestamp": {"seconds": 1}, "event": "BLOCK_IO_ERROR", "data": {"device": "", "nospace": true, "action": "stop"}})"));
-  EXPECT_FALSE(IsNoSpaceEvent(
-      R"({"event": "BLOCK_IO_ERROR", "data": {"nospace": false, "action": "report"}})"));
-  EXPECT_FALSE(IsNoSpaceEvent(R"({"event": "RESET", "data": {"nospace": true}})"));
+TEST(ConsoleRing, KnowsAHaltedKernelByItsLastLine) {
+  ConsoleRing ring(100);
+  EXPECT_FALSE(ring.EndsHalted());
+  ring.Append(AsBytes(std::string(90, 'x') + "[ 3.1] reboot: System hal"));
+  EXPECT_FALSE(ring.EndsHalted());
+  ring.Append(AsBytes("ted\r\n"));
+  EXPECT_TRUE(ring.EndsHalted());
+  ring.Append(AsBytes(std::string(64, 'y')));
+  EXPECT_FALSE(ring.EndsHalted());
+}
+
+TEST(QemuMonitor, KnowsItsEventsAndNoOthers) {
+  EXPECT_EQ(
+      FindMonitorEvent(
+          R"({"timestamp": {"seconds": 1}, "event": "BLOCK_IO_ERROR", "data": {"nospace": true}})"),
+      MonitorEvent::kHostStorageFull);
+  EXPECT_FALSE(FindMonitorEvent(R"({"event": "BLOCK_IO_ERROR", "data": {"nospace": false}})"));
+  EXPECT_FALSE(FindMonitorEvent(R"({"event": "RESET", "data": {"nospace": true}})"));
+  EXPECT_EQ(FindMonitorEvent(
+                R"({"event": "VSERPORT_CHANGE", "data": {"open": true, "id": "agentport"}})"),
+            MonitorEvent::kChannelOpened);
+  EXPECT_EQ(FindMonitorEvent(
+                R"({"event": "VSERPORT_CHANGE", "data": {"open": false, "id": "agentport"}})"),
+            MonitorEvent::kChannelClosed);
+  EXPECT_FALSE(
+      FindMonitorEvent(R"({"event": "VSERPORT_CHANGE", "data": {"open": false, "id": "other"}})"));
 }
 
 TEST(LineCutter, SkipsLinesThatAreTooLong) {

@@ -196,6 +196,10 @@ void Supervisor::OnConsole() {
   }
   auto bytes = std::span<const std::byte>(buffer).first(*count);
   console_.Append(bytes);
+  if (console_.EndsHalted())
+    Conclude(stop_asked_
+                 ? Outcome{.kind = OutcomeKind::kStopped, .detail = "stopped on request"}
+                 : Outcome{.kind = OutcomeKind::kMachineDied, .detail = "the guest halted itself"});
   if (!parts_.spec.debug_console) return;
   // A hostile guest's bytes on the user's terminal: only line ends pass unescaped.
   std::string text;

@@ -68,6 +68,7 @@ class Supervisor : private Relay::Owner, private Backend::Watcher {
   // Backend::Watcher
   void OnMachineEnded(const MachineEnd& end) override;
   void OnHostStorageFull() override;
+  void OnGuestChannel(bool open) override;
 
   void OnConnect();
   void OnConsole();
@@ -110,6 +111,7 @@ class Supervisor : private Relay::Owner, private Backend::Watcher {
   event::Loop::Timer timeout_timer_;
   event::Loop::Timer grace_timer_;
   event::Loop::Timer last_words_timer_;
+  event::Loop::Timer channel_timer_;
   event::Loop::Timer leave_timer_;
 };
 

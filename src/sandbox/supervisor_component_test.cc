@@ -233,6 +233,19 @@ TEST_F(SupervisorTest, GoodbyeThatNobodyAskedForIsADeathWithItsReason) {
   EXPECT_EQ(first_.outcome->ExitCode(), 120);
 }
 
+TEST_F(SupervisorTest, GuestThatClosesItsChannelForGoodHasHalted) {
+  Start();
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  machine_->watcher()->OnGuestChannel(false);
+  machine_->watcher()->OnGuestChannel(true);
+  uint32_t exec = first_.client->OpenExec(Exec({"true"}));
+  ASSERT_TRUE(Until([&] { return first_.ends.contains(exec); }));
+  EXPECT_FALSE(first_.outcome.has_value());
+  machine_->watcher()->OnGuestChannel(false);
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_THAT(first_.outcome->detail, HasSubstr("halted"));
+}
+
 TEST_F(SupervisorTest, TimeoutEndsTheSandbox) {
   SandboxSpec spec;
   spec.timeout = milliseconds(100);

@@ -18,6 +18,7 @@ namespace {
 
 // How long an ended supervisor waits for clients that do not read.
 constexpr auto kLeaveGrace = std::chrono::seconds(1);
+constexpr auto kReopenGrace = std::chrono::milliseconds(500);
 constexpr auto kLastWords = std::chrono::milliseconds(200);
 constexpr auto kStopRoom = size_t{256};  // Of a frame, for the outcome beside the record.
 
@@ -47,6 +48,17 @@ void Supervisor::Conclude(Outcome outcome) {
 void Supervisor::OnHostStorageFull() {
   Conclude({.kind = OutcomeKind::kHostStorageFull,
             .detail = "the host has no space left for the sandbox's disk"});
+}
+
+// A kernel that halts closes the channel and then idles for ever: without ACPI it cannot power off.
+// An agent that lost the thread closes and opens it again.
+void Supervisor::OnGuestChannel(bool open) {
+  channel_timer_.Cancel();
+  if (open || !relay_->hello_received() || outcome_) return;
+  channel_timer_ = loop_.After(kReopenGrace, [this] {
+    Conclude(stop_asked_ ? Outcome{.kind = OutcomeKind::kStopped, .detail = "stopped on request"}
+                         : Diagnose({.detail = "the guest halted itself", .by_guest = true}));
+  });
 }
 
 void Supervisor::OnMachineEnded(const MachineEnd& end) {

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import cgroups, descendants, files, mounts, processes, until
+from conftest import cgroups, descendants, files, mounts, until
 
 # How long the rest may take to end; generous for a loaded host, where the design gives one second.
 SOON = 10
@@ -83,7 +83,8 @@ def test_killing_qemu_is_reported_with_its_signal(msb, clean):
 
 def test_killing_the_supervisor_ends_machine_and_msb(msb, clean):
     process = running(msb)
-    kill(named("msb-supervisor")[0])
+    # By the record: the jail's init, a child of the supervisor, has its name too.
+    kill(msb.ps()[0]["supervisor_pid"])
     _, err = process.communicate(timeout=60)
     assert process.returncode == 120, err
     assert b"supervisor" in err, err
@@ -121,14 +122,11 @@ def test_kill_at_any_moment_of_a_start(msb, clean, victim):
 def test_other_sandboxes_live_on(msb, clean):
     msb.detached(name="bystander")
     process = running(msb)
-    qemu = named("qemu-system")
-    supervisors = named("msb-supervisor")
-    assert len(qemu) == 2 and len(supervisors) == 2
-    mine = [pid for pid in supervisors if pid != msb.ps()[0]["supervisor_pid"]]
-    attached = [s["supervisor_pid"] for s in msb.ps() if s["name"] != "bystander"]
-    kill(attached[0])
+    assert len(named("qemu-system")) == 2
+    (attached,) = [box for box in msb.ps() if box["name"] != "bystander"]
+    kill(attached["supervisor_pid"])
     process.communicate(timeout=60)
-    assert mine and msb.out("exec", "bystander", "--", "echo", "alive") == "alive\n"
+    assert msb.out("exec", "bystander", "--", "echo", "alive") == "alive\n"
     msb.run("kill", "bystander")
 
 
@@ -144,12 +142,3 @@ def test_killed_makers_of_a_disk_template_leave_nothing(msb, clean):
     assert all(path.name in (".gate", "tsc-khz") or path.name.startswith(("ext4-", "kvm", "probe"))
                for path in cache.iterdir())
     assert msb.exe("echo", "again").stdout == b"again\n"
-
-
-def test_processes_are_named_so_that_people_find_them(msb, clean):
-    process = running(msb)
-    try:
-        assert {"msb-supervisor"} <= {name for _, name, _ in processes().values()}
-    finally:
-        process.kill()
-        process.communicate()

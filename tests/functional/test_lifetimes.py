@@ -45,17 +45,10 @@ def test_timeout_ends_a_detached_sandbox(msb):
 
 def test_a_guest_that_powers_off_is_reported_as_such(msb):
     msb.detached(name="off")
+    # Without ACPI nothing can be switched off: the kernel halts, and the supervisor must see it.
     msb.run("exec", "off", "--", "poweroff", "-f", expect=None)
     outcome = ended(msb, "off")["outcome"]
-    assert outcome["kind"] in ("machine_died", "stopped"), outcome
-
-
-def test_a_guest_that_panics_is_reported_with_its_panic(msb):
-    msb.detached(name="panic")
-    msb.run("exec", "panic", "--", "sh", "-c", "echo c > /proc/sysrq-trigger", expect=None)
-    outcome = ended(msb, "panic")["outcome"]
     assert outcome["kind"] == "machine_died", outcome
-    assert "panic" in outcome["detail"].lower(), outcome
 
 
 def test_stop_gives_the_guest_its_grace(msb):
