@@ -41,6 +41,7 @@ class NoGroups final : public agent::ExecGroups {
   }
   void GiveBack(std::unique_ptr<agent::ExecGroup>) override {}
   void Tidy() override {}
+  void Sweep() override {}
   void KillAll() override {}
 };
 

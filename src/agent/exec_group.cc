@@ -42,6 +42,7 @@ class ProcessGroups final : public ExecGroups {
   }
   void GiveBack(std::unique_ptr<ExecGroup> group) override { group.reset(); }
   void Tidy() override {}
+  void Sweep() override {}
   void KillAll() override {}
 };
 
@@ -109,6 +110,23 @@ class CgroupExec final : public ExecGroup {
   UniqueFd dir_, cpu_, peak_, events_;
 };
 
+// Programs may make cgroups beneath their exec's: this deep they are taken away with it.
+constexpr int kMaxNesting = 16;
+
+// Removes the empty cgroups beneath `name`.
+void RemoveNested(BorrowedFd parent, const std::string& name, int depth) {
+  auto dir = sys::OpenAt(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (!dir.ok()) return;
+  auto entries = sys::ListDirectory(*dir);
+  if (!entries.ok()) return;
+  for (const auto& entry : *entries) {
+    if (::unlinkat(dir->get(), entry.c_str(), AT_REMOVEDIR) == 0 || errno == ENOTDIR) continue;
+    if (depth == 0) continue;
+    RemoveNested(*dir, entry, depth - 1);
+    ::unlinkat(dir->get(), entry.c_str(), AT_REMOVEDIR);
+  }
+}
+
 class Cgroups final : public ExecGroups {
  public:
   explicit Cgroups(UniqueFd sandbox) : sandbox_(std::move(sandbox)) {}
@@ -118,17 +136,26 @@ class Cgroups final : public ExecGroups {
     return std::unique_ptr<ExecGroup>(std::move(spare_));
   }
 
-  void GiveBack(std::unique_ptr<ExecGroup> group) override { retired_.push_back(std::move(group)); }
+  // Only the name is kept: the descriptors of an exec whose descendants live on are not needed.
+  void GiveBack(std::unique_ptr<ExecGroup> group) override {
+    retired_.push_back(static_cast<const CgroupExec&>(*group).name());
+  }
 
   void Tidy() override {
-    // One that still has processes stays on the list: an rmdir() of a populated cgroup is EBUSY.
-    // The list is as long as there are execs whose descendants live on.
-    std::erase_if(retired_, [this](const std::unique_ptr<ExecGroup>& group) {
-      const auto& name = static_cast<const CgroupExec&>(*group).name();
-      return ::unlinkat(sandbox_.get(), name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT;
-    });
+    // An rmdir() of a cgroup with processes is EBUSY: it waits for the end of one.
+    for (auto& name : retired_)
+      if (!Gone(name)) held_.push_back(std::move(name));
+    retired_.clear();
     if (spare_ != nullptr) return;
     if (auto made = Make(); made.ok()) spare_ = *std::move(made);
+  }
+
+  void Sweep() override {
+    std::erase_if(held_, [this](const std::string& name) {
+      if (Gone(name)) return true;
+      RemoveNested(sandbox_, name, kMaxNesting);
+      return Gone(name);
+    });
   }
 
   void KillAll() override {
@@ -137,6 +164,10 @@ class Cgroups final : public ExecGroups {
   }
 
  private:
+  bool Gone(const std::string& name) {
+    return ::unlinkat(sandbox_.get(), name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT;
+  }
+
   Result<std::unique_ptr<CgroupExec>> Make() {
     return CgroupExec::Create(sandbox_, Cat("e", ++last_));
   }
@@ -144,7 +175,8 @@ class Cgroups final : public ExecGroups {
   UniqueFd sandbox_;
   uint64_t last_ = 0;
   std::unique_ptr<CgroupExec> spare_;
-  std::vector<std::unique_ptr<ExecGroup>> retired_;
+  std::vector<std::string> retired_;  // Not yet tried.
+  std::vector<std::string> held_;     // By processes, or by cgroups beneath.
 };
 
 }  // namespace

@@ -44,6 +44,8 @@ class ExecGroups {
   virtual void GiveBack(std::unique_ptr<ExecGroup> group) = 0;
   // Work kept off the way of an exec: called when nothing waits for the agent.
   virtual void Tidy() = 0;
+  // Descendants have ended since: takes away the groups that only they had kept.
+  virtual void Sweep() = 0;
   // SIGKILL to every process of every exec.
   virtual void KillAll() = 0;
 };

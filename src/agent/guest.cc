@@ -175,6 +175,9 @@ class LateCgroups final : public ExecGroups {
   void Tidy() override {
     if (groups_ != nullptr) groups_->Tidy();
   }
+  void Sweep() override {
+    if (groups_ != nullptr) groups_->Sweep();
+  }
   void KillAll() override {
     if (groups_ != nullptr) groups_->KillAll();
   }

@@ -154,6 +154,9 @@ Result<void> FinishRoot(const Root& root) {
   for (const auto& file_system : kFileSystems)
     TRY(MountOne(root.root, file_system).Context(Cat("mount /", file_system.path)));
   TRY(MakeDeviceLinks(root.root).Context("make links in /dev"));
+  // As on every distribution: whoever mounts with it needs a user namespace or a setuid helper.
+  if (::fchmodat(root.root.get(), "dev/fuse", 0666, 0) == -1 && errno != ENOENT)
+    return Error::Errno("fchmodat /dev/fuse");
   if (auto made = sys::MkdirAt(root.root, "tmp", 0777); made.ok()) {
     auto tmp = TRY(sys::OpenAt(root.root, "tmp", O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     if (::fchmod(tmp.get(), 01777) == -1) return Error::Errno("fchmod /tmp");

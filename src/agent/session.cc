@@ -22,6 +22,8 @@ using protocol::Type;
 // How long the news of a start or of a closed output waits for company: an exec that ends within
 // it costs the host one wake-up instead of three.
 constexpr auto kSoon = std::chrono::milliseconds(1);
+// How long ended orphans wait for more of them before their groups are swept.
+constexpr auto kSweep = std::chrono::milliseconds(100);
 // Bytes held for the host over all streams, beyond which each gets a fair share only.
 constexpr uint64_t kPlenty = 8 << 20;
 // Fewer execs than this cannot hold more than that.
@@ -178,7 +180,10 @@ void Session::ReadDrain(std::list<Drain>::iterator drain) {
 
 void Session::OnChildExit(pid_t pid, int wait_status, const struct rusage& usage) {
   auto found = by_pid_.find(pid);
-  if (found == by_pid_.end()) return;  // An orphan.
+  if (found == by_pid_.end()) {  // An orphan, perhaps the last process of an exec that has ended.
+    if (!sweep_.pending()) sweep_ = loop_.After(kSweep, [this] { groups_.Sweep(); });
+    return;
+  }
   auto exec = execs_.find(found->second);
   by_pid_.erase(found);
   if (exec != execs_.end()) exec->second.exec->OnReaped(wait_status, usage);

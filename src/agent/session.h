@@ -109,6 +109,7 @@ class Session final : public Link::Handler, public Exec::Host {
   std::deque<uint32_t> ready_;  // Execs with something to send, in turn.
   bool urgent_ = false;
   event::Loop::Timer soon_;
+  event::Loop::Timer sweep_;
   std::list<Drain> drains_;
   bool untidy_ = false;
 };
