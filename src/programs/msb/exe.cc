@@ -44,8 +44,8 @@ Result<Prepared> Prepare(const ExeOptions& options) {
   auto choice = TRY(sandbox::ChooseIsolation(home.dir(), options.isolation, options.required));
   spec.isolation = choice.isolation;
   auto parts = TRY(sandbox::FindParts());
-  Root root = options.rootfs ? TRY(MakeRoot(home, *options.rootfs, options.program.quiet))
-                             : TRY(FindRoot(home, options.image));
+  Root root =
+      options.rootfs ? TRY(MakeRoot(home, *options.rootfs)) : TRY(FindRoot(home, options.image));
   spec.image = options.rootfs ? "" : root.image;
   spec.image_digest = root.digest;
   auto exec = TRY(MakeExecSpec(program, root.config, CurrentSurroundings()));

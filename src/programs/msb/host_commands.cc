@@ -58,9 +58,9 @@ std::string TextOf(const std::vector<sandbox::HostCheck>& checks, bool color) {
 }
 
 std::string JsonOf(const std::vector<sandbox::HostCheck>& checks,
-                   const Result<sandbox::Choice>& choice) {
+                   const Result<sandbox::Choice>& choice, bool works) {
   JsonWriter json;
-  json.BeginObject().Key("default_works").Bool(choice.ok());
+  json.BeginObject().Key("default_works").Bool(works);
   json.Key("isolation");
   choice ? json.String(sandbox::Name(choice->isolation)) : json.Null();
   json.Key("reason");
@@ -88,14 +88,18 @@ int RunDoctor(const DoctorOptions& options) {
   if (!home) return Fail(home.error(), format, kExitFailed);
   auto checks = sandbox::CheckHost(home->dir());
   auto choice = sandbox::ChooseIsolation(home->dir(), std::nullopt, std::nullopt);
+  // The choice knows the kinds of machine, the checks what each of them needs.
+  bool works = choice.ok() && std::none_of(checks.begin(), checks.end(), [](const auto& check) {
+                 return check.state == sandbox::CheckState::kFailed;
+               });
   if (options.json) {
-    Print(JsonOf(checks, choice));
+    Print(JsonOf(checks, choice, works));
   } else {
     Print(TextOf(checks, UseColor(1)));
-    if (choice) Print(Cat("\nmsb exe uses: ", sandbox::Name(choice->isolation), "\n"));
+    if (works) Print(Cat("\nmsb exe uses: ", sandbox::Name(choice->isolation), "\n"));
   }
-  if (choice) return 0;
-  return options.json ? kExitFailed : Fail(choice.error(), format, kExitFailed);
+  if (works) return 0;
+  return options.json || choice ? kExitFailed : Fail(choice.error(), format, kExitFailed);
 }
 
 int RunGc(const GcOptions& options) {

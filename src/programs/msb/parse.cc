@@ -74,7 +74,8 @@ Result<std::string> NotEmpty(std::string_view text) {
 template <class T>
 Result<T> Number(std::string_view text) {
   auto number = ParseNumber<T>(text);
-  if (!number) return Error(Code::kInvalidArgument, "not a whole number");
+  if (!number)
+    return Error(Code::kInvalidArgument, "not a whole number").Remedy("give digits only: 2");
   return *number;
 }
 

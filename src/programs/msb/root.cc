@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "image/store/store.h"
+#include "json/value.h"
 #include "programs/msb/ui.h"
 #include "sys/file.h"
 #include "sys/process.h"
@@ -25,6 +26,24 @@ Error NoSuchImage(const store::Store& store, const std::string& typed,
     return std::move(error).Remedy(Cat("did you mean ", *near, "?"));
   return std::move(error).Remedy(Cat("make it: msb image import ", reference.Familiar(),
                                      " DIR|TAR; msb image list shows what is here"));
+}
+
+// What the unpacker reports on its stdout is little; it read a stranger's archive.
+constexpr size_t kMaxReport = 64 * 1024;
+
+// The unpacker's error, {"error":{"message":…,"remedy":…}}, as ours.
+Error RefusalOf(const std::string& source, const std::string& report) {
+  auto field = [&](const char* name) -> Result<std::string> {
+    auto document = TRY(json::Document::Parse(report, {.max_bytes = kMaxReport}));
+    return TRY(TRY(document.root().Field("error")).Field(name)).String();
+  };
+  auto message = field("message");
+  auto remedy = field("remedy");
+  return Error(Code::kInvalidArgument,
+               Cat("--rootfs ", Escape(source, 200), ": ",
+                   message.ok() ? Escape(*message, 1000) : "no root disk could be made of it"))
+      .Remedy(remedy.ok() && !remedy->empty() ? Escape(*remedy, 1000)
+                                              : "give a directory, or a tar that tar -t can list");
 }
 
 }  // namespace
@@ -50,28 +69,25 @@ Result<std::string> FindImageProgram() {
       .Remedy("install microsandbox completely: tools/install");
 }
 
-Result<Root> MakeRoot(const sandbox::Home& home, const std::string& source, bool quiet) {
+Result<Root> MakeRoot(const sandbox::Home& home, const std::string& source) {
   std::string program = TRY(FindImageProgram());
   auto disk = TRY(sys::UnnamedFile(home.dir()));
   auto null = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));
+  auto report = TRY(sys::MakePipe());
   sys::SpawnOptions spawn{
-      .argv = {program, "unpack", "--output-fd", "3"},
+      .argv = {program, "unpack", "--output-fd", "3", "--quiet", "--", source},
       .env = sys::CurrentEnvironment(),
-      .fds = {{null.get(), 0}, {null.get(), 1}, {disk.get(), 3}},
+      .fds = {{null.get(), 0}, {report.write.get(), 1}, {disk.get(), 3}},
       .die_with_parent = true,
   };
-  if (quiet) spawn.argv.push_back("--quiet");
-  spawn.argv.push_back("--");
-  spawn.argv.push_back(source);
   auto child = TRY(sys::Spawn(spawn));
+  report.write.Reset();
+  std::string said = TRY(sys::ReadAll(report.read, kMaxReport));
   auto status = TRY(child.Wait(Deadline::Never()));
   if (status.signaled)
     return Error(Code::kUnavailable, Cat("--rootfs ", Escape(source, 200),
                                          ": msb-image was killed by signal ", status.code));
-  if (status.code != 0)
-    return Error(Code::kInvalidArgument,
-                 Cat("--rootfs ", Escape(source, 200), ": no root disk could be made of it"))
-        .Remedy("see the message of msb-image above");
+  if (status.code != 0) return RefusalOf(source, said);
   // The supervisor gets what cannot be written.
   auto read_only = TRY(sys::OpenAt(sys::Cwd(), Cat("/proc/self/fd/", disk.get()), O_RDONLY));
   return Root{std::move(read_only), source, "", {}};

@@ -23,7 +23,7 @@ struct Root {
 Result<Root> FindRoot(const sandbox::Home& home, const std::string& image);
 
 // Has msb-image write the directory or tar into a file without a name.
-Result<Root> MakeRoot(const sandbox::Home& home, const std::string& source, bool quiet);
+Result<Root> MakeRoot(const sandbox::Home& home, const std::string& source);
 
 // msb-image: beside this program, else ../lib/microsandbox from it.
 Result<std::string> FindImageProgram();
