@@ -20,19 +20,24 @@ class Reaper {
  public:
   using OnExit = std::function<void(pid_t pid, int wait_status, const struct rusage& usage)>;
 
-  // Blocks SIGCHLD. `after` is called once all that had ended are reaped.
+  // Blocks SIGCHLD. `after` is called after each round of reaping.
   static Result<std::unique_ptr<Reaper>> Create(event::Loop& loop, OnExit on_exit,
                                                 std::function<void()> after);
 
  private:
-  Reaper(UniqueFd signals, OnExit on_exit, std::function<void()> after)
-      : signals_(std::move(signals)), on_exit_(std::move(on_exit)), after_(std::move(after)) {}
+  Reaper(event::Loop& loop, UniqueFd signals, OnExit on_exit, std::function<void()> after)
+      : loop_(loop),
+        signals_(std::move(signals)),
+        on_exit_(std::move(on_exit)),
+        after_(std::move(after)) {}
   void Reap();
 
+  event::Loop& loop_;
   UniqueFd signals_;
   OnExit on_exit_;
   std::function<void()> after_;
   event::Loop::Registration watch_;
+  event::Loop::Timer again_;
 };
 
 }  // namespace msb::agent

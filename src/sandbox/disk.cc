@@ -46,7 +46,7 @@ Result<void> RunMke2fs(BorrowedFd file, uint64_t size_bytes) {
     return Error(Code::kFailedPrecondition, "mke2fs is not installed: no writable disk without it")
         .Remedy("apt-get install e2fsprogs");
   constexpr int kNumber = 3;
-  auto pipe = TRY(sys::MakePipe());
+  UniqueFd said = TRY(sys::MemFd("mke2fs"));
   UniqueFd null = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));
   auto child = TRY(sys::Spawn({
       .argv = {program, "-q", "-F", "-t", "ext4", "-b", "4096", "-i", "8192", "-I", "256", "-m",
@@ -57,13 +57,13 @@ Result<void> RunMke2fs(BorrowedFd file, uint64_t size_bytes) {
       // Its configuration file could undo the options.
       .env = {"MKE2FS_CONFIG=/dev/null", "LC_ALL=C"},
       .workdir = {},
-      .fds = {{null.get(), 0}, {null.get(), 1}, {pipe.write.get(), 2}, {file.get(), kNumber}},
+      .fds = {{null.get(), 0}, {null.get(), 1}, {said.get(), 2}, {file.get(), kNumber}},
       .die_with_parent = true,
   }));
-  pipe.write.Reset();
-  std::string complaint = TRY(sys::ReadAll(pipe.read, 64 * 1024));
-  auto status = TRY(child.Wait(Deadline::After(kMakeTimeout)));
+  auto status = TRY(child.Wait(Deadline::After(kMakeTimeout)).Context(program));
   if (status == sys::ExitStatus{}) return {};
+  std::string complaint(4096, '\0');
+  complaint.resize(TRY(sys::ReadSomeAt(said, std::as_writable_bytes(std::span(complaint)), 0)));
   return Error(Code::kInternal, Cat(program, " failed: ", Escape(complaint, 400)));
 }
 

@@ -20,8 +20,9 @@ constexpr std::string_view kDeadPrefix = ".dead-";
 // A record that its user may still want to read: a detached one that came far enough to have one.
 Result<bool> IsKept(BorrowedFd sandboxes, const std::string& id) {
   if (TRY(IsAlive(sandboxes, id))) return true;
-  auto record = TRY(ReadRecord(sandboxes, id));
-  return record && record->spec.lifetime == Lifetime::kDetached;
+  auto record = ReadRecord(sandboxes, id);
+  // What cannot be read is for nobody: its supervisor may have been taken over.
+  return record && *record && (*record)->spec.lifetime == Lifetime::kDetached;
 }
 
 // Under the exclusive gate only: nobody is making a record, so a free lock is a dead maker's. The
@@ -45,9 +46,13 @@ Result<void> SetAsideRecords(BorrowedFd sandboxes, std::vector<std::string>& rem
 }
 
 Result<void> RemoveDead(BorrowedFd sandboxes) {
-  for (const std::string& name : TRY(sys::ListDirectory(sandboxes)))
-    if (name.starts_with(kDeadPrefix)) TRY(sys::RemoveTreeAt(sandboxes, name));
-  return {};
+  Result<void> first;
+  for (const std::string& name : TRY(sys::ListDirectory(sandboxes))) {
+    if (!name.starts_with(kDeadPrefix)) continue;
+    auto gone = sys::RemoveTreeAt(sandboxes, name);
+    if (!gone && first) first = std::move(gone);
+  }
+  return first;
 }
 
 Result<void> RemoveCgroups(const Home& home, BorrowedFd sandboxes,
@@ -55,17 +60,19 @@ Result<void> RemoveCgroups(const Home& home, BorrowedFd sandboxes,
   auto host = sys::CgroupHost::Find("");
   // Where we can make none there are none of ours.
   if (!host) return {};
+  Result<void> first;
   for (const std::string& name : TRY(sys::Cgroup::ListOurs(*host))) {
     auto id = IdOfCgroup(home.dir(), name);
     // A record is locked before its cgroup is made.
     if (!id || TRY(IsAlive(sandboxes, *id))) continue;
     auto cgroup = sys::Cgroup::Adopt(*host, name);
     if (!cgroup) continue;
-    TRY(cgroup->Kill());
-    TRY(cgroup->Remove());
-    removed.push_back(Cat("cgroup ", name));
+    auto gone = cgroup->Kill();
+    if (gone) gone = cgroup->Remove();
+    if (gone) removed.push_back(Cat("cgroup ", name));
+    if (!gone && first) first = std::move(gone);
   }
-  return {};
+  return first;
 }
 
 }  // namespace
@@ -77,9 +84,12 @@ Result<std::vector<std::string>> CollectGarbage(const Home& home) {
     if (sandboxes.error().sys_errno() == ENOENT) return removed;
     return std::move(sandboxes).error();
   }
-  TRY(SetAsideRecords(*sandboxes, removed));
-  TRY(RemoveDead(*sandboxes));
-  TRY(RemoveCgroups(home, *sandboxes, removed));
+  // What one step cannot remove does not keep the others from theirs.
+  auto records = SetAsideRecords(*sandboxes, removed);
+  auto dead = RemoveDead(*sandboxes);
+  auto cgroups = RemoveCgroups(home, *sandboxes, removed);
+  for (auto* step : {&records, &dead, &cgroups})
+    if (!*step) return std::move(*step).error();
   return removed;
 }
 

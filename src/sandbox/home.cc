@@ -49,6 +49,17 @@ Result<UniqueFd> OpenHome(const std::string& path) {
   return sys::EnsureDirectory(sys::Cwd(), path, 0700);
 }
 
+// Whoever may write here chooses the disks that our machines start with and where we write.
+Result<void> CheckOwner(BorrowedFd dir) {
+  struct stat info = TRY(sys::Stat(dir));
+  if (info.st_uid != ::geteuid())
+    return Error(Code::kPermissionDenied,
+                 Cat("it belongs to user ", info.st_uid, ", not to you (", ::geteuid(), ")"));
+  if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    return Error(Code::kPermissionDenied, "others may write to it").Remedy("chmod go-w the folder");
+  return {};
+}
+
 std::string ProgramFolder() {
   auto self = sys::ReadLinkAt(sys::Cwd(), "/proc/self/exe");
   if (!self) return ".";
@@ -77,6 +88,7 @@ Result<Home> Home::Open() {
   };
   auto dir = OpenHome(path);
   if (!dir) return fail(std::move(dir).error());
+  if (auto owner = CheckOwner(*dir); !owner) return fail(std::move(owner).error());
   if (auto locks = CheckLocks(*dir); !locks) return fail(std::move(locks).error());
   return Home(std::move(*dir), std::move(path));
 }

@@ -134,6 +134,9 @@ Result<MachineFacts> QemuBackend::Start(MachineDescriptors descriptors) {
               {descriptors.root_disk.get(), numbers.root_disk},
               {descriptors.upper_disk.get(), numbers.upper_disk}};
   spec.limits.memory_bytes = spec_.memory_bytes + kAddressSpaceOverhead;
+  // The upper disk is the one file that QEMU may write: taken over, it must not grow it.
+  spec.limits.file_size_bytes =
+      static_cast<uint64_t>(TRY(sys::Stat(descriptors.upper_disk)).st_size);
   spec.cgroup = descriptors.cgroup;
   process_ = TRY(jail::StartJailed(spec));
   monitor_socket_ = std::move(pair.first);
@@ -154,7 +157,8 @@ Result<void> QemuBackend::Watch(event::Loop& loop, Watcher& watcher) {
 
 void QemuBackend::DrainStderr() {
   std::byte buffer[4096];
-  while (true) {
+  // Not to the end of what a QEMU that never stops may say: the loop has other work.
+  for (int round = 0; round < 16; round++) {
     auto count = sys::ReadSome(process_->stderr_pipe, buffer);
     if (!count && count.error().sys_errno() == EAGAIN) return;
     if (!count || *count == 0) {

@@ -154,6 +154,8 @@ Result<void> Relay::OnHello(const protocol::Frame& frame) {
   if (!first) {
     if (++reconnects_ > kMaxReconnects)
       return Error(Code::kInvalidArgument, Cat("more than ", kMaxReconnects, " reconnects"));
+    if (agent_->socket->queued() > kMaxAgentQueue)
+      return Error(Code::kInvalidArgument, "reconnects without reading the answers");
     Reconnect();
   } else {
     // What was queued before the boot carries the clock of that moment.

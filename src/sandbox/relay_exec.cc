@@ -77,12 +77,13 @@ Result<void> Relay::OnAgentData(Exec& exec, const protocol::Frame& frame) {
     return Fault(Cat("frame of type ", static_cast<uint8_t>(header.type), " for stream ", header.fd,
                      " from the agent"));
   if (header.type == Type::kCredit) {
-    TRY(exec.input.OnCredit(header.offset, TRY(protocol::ParseU64(frame.body))));
-    Forward(exec, frame, frame.body);
+    // Only what is news goes on: a client that does not read must not be made to hold more.
+    if (TRY(exec.input.OnCredit(header.offset, TRY(protocol::ParseU64(frame.body)))))
+      Forward(exec, frame, frame.body);
     return {};
   }
   if (header.type == Type::kReset) {
-    Forward(exec, frame, {});
+    if (!std::exchange(exec.input_reset, true)) Forward(exec, frame, {});
     return {};
   }
   size_t index = header.fd - size_t{1};
@@ -213,6 +214,7 @@ Result<void> Relay::OnClientExecFrame(Connection& from, const protocol::Frame& f
     return Fault(Cat("frame of type ", static_cast<uint8_t>(header.type), " from a client"));
   }
   ToAgent(exec, header.type, frame.body);
+  if (agent_->socket->queued() > kMaxAgentQueue) from.socket->PauseReading(true);
   return {};
 }
 

@@ -66,6 +66,7 @@ struct Relay::Exec {
   std::optional<protocol::TerminalSize> resize;
   OutputGate outputs[2];
   bool output_reset[2] = {false, false};
+  bool input_reset = false;  // The client has been told that nobody reads.
   InputGate input;
 };
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "sandbox/cgroup_name.h"
 #include "sandbox/record.h"
@@ -90,8 +91,12 @@ Result<std::vector<RecordInfo>> ListSandboxes(const Home& home) {
   std::vector<RecordInfo> all;
   auto sandboxes = TRY(OpenSandboxes(home));
   if (!sandboxes) return all;
-  for (const std::string& id : TRY(ListIds(*sandboxes)))
-    if (auto info = TRY(FindById(*sandboxes, id))) all.push_back(std::move(*info));
+  for (const std::string& id : TRY(ListIds(*sandboxes))) {
+    auto info = FindById(*sandboxes, id);
+    // One record that cannot be read does not hide the others.
+    if (!info) LOG(kWarn, "unreadable record", {"id", id}, {"why", info.error().message()});
+    if (info && *info) all.push_back(std::move(**info));
+  }
   std::sort(all.begin(), all.end(), [](const RecordInfo& a, const RecordInfo& b) {
     return std::tie(a.created_unix_ns, a.id) < std::tie(b.created_unix_ns, b.id);
   });

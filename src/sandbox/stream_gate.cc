@@ -55,15 +55,16 @@ Result<bool> OutputGate::OnEof(uint64_t offset) {
   return true;
 }
 
-Result<void> InputGate::OnCredit(uint64_t consumed, uint64_t limit) {
+Result<bool> InputGate::OnCredit(uint64_t consumed, uint64_t limit) {
   if (consumed > furthest_)
     return Fault(Cat("credit for ", consumed, " of ", furthest_, " bytes sent"));
   if (consumed < acked_ || limit < limit_ || limit < consumed)
     return Fault(Cat("credit goes back: ", consumed, " of ", acked_, ", limit ", limit));
+  bool news = consumed != acked_ || limit != limit_;
   acked_ = consumed;
   limit_ = limit;
   sent_ = std::max(sent_, acked_);
-  return {};
+  return news;
 }
 
 Result<void> InputGate::OnData(uint64_t offset, protocol::ByteSpan bytes) {

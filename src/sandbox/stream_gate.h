@@ -38,8 +38,8 @@ class OutputGate {
 // Input of an exec: the client sends, the guest grants.
 class InputGate {
  public:
-  // From the guest.
-  Result<void> OnCredit(uint64_t consumed, uint64_t limit);
+  // From the guest. True: it says something new.
+  Result<bool> OnCredit(uint64_t consumed, uint64_t limit);
   // From the client.
   Result<void> OnData(uint64_t offset, protocol::ByteSpan bytes);
   Result<void> OnEof(uint64_t offset);

@@ -3,10 +3,13 @@
 
 #include "sandbox/supervisor.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -24,7 +27,7 @@ namespace msb::sandbox {
 namespace {
 
 // Between the end of the agent channel and the news of the machine's own end.
-constexpr auto kChannelGrace = std::chrono::milliseconds(700);
+constexpr auto kChannelGrace = std::chrono::seconds(3);
 constexpr size_t kEntropyBytes = 32;
 
 int64_t RealtimeNs() {
@@ -35,10 +38,13 @@ int64_t RealtimeNs() {
 
 }  // namespace
 
-Result<std::unique_ptr<Supervisor>> Supervisor::Create(event::Loop& loop, SupervisorParts parts) {
+Result<std::unique_ptr<Supervisor>> Supervisor::Create(event::Loop& loop, SupervisorParts& parts) {
   std::unique_ptr<Supervisor> made(new Supervisor(loop, std::move(parts)));
-  TRY(made->Open());
-  return made;
+  auto opened = made->Open();
+  if (opened) return made;
+  // The caller undoes what it made.
+  parts = std::move(made->parts_);
+  return std::move(opened).error();
 }
 
 Result<void> Supervisor::Open() {
@@ -174,10 +180,9 @@ void Supervisor::OnFault(Error fault) {
   MaybeFinish();
   if (machine_end_ || outcome_) return;
   if (fault.code() == Code::kUnavailable || fault.sys_errno() != 0) {
-    // The machine's own end tells more, and is on its way.
-    grace_timer_ = loop_.After(kChannelGrace, [this] {
-      Conclude({.kind = OutcomeKind::kMachineDied, .detail = "the agent channel was closed"});
-    });
+    // The machine's own end tells more, and is on its way; a large guest takes its time.
+    fault_timer_ = loop_.After(
+        kChannelGrace, [this] { Conclude(Diagnose({.detail = "the agent channel was closed"})); });
     return;
   }
   Conclude({.kind = relay_->hello_received() ? OutcomeKind::kMachineDied : OutcomeKind::kBootFailed,
@@ -207,8 +212,14 @@ void Supervisor::OnConsole() {
     if (!text.empty()) text += '\n';
     text += Escape(line, buffer.size());
   }
-  // Best effort: a terminal that does not take it loses it.
-  [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+  // A reader that does not keep up loses some: only what a pipe takes at once is written (pipe(7):
+  // writable means PIPE_BUF bytes), for our own loop must never stand still.
+  pollfd room{STDERR_FILENO, POLLOUT, 0};
+  while (!text.empty() && ::poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0) {
+    ssize_t written = ::write(STDERR_FILENO, text.data(), std::min<size_t>(text.size(), PIPE_BUF));
+    if (written <= 0) break;
+    text.erase(0, static_cast<size_t>(written));
+  }
 }
 
 void Supervisor::OnBootDeadline() {

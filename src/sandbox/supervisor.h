@@ -45,7 +45,7 @@ struct SupervisorParts {
 
 class Supervisor : private Relay::Owner, private Backend::Watcher {
  public:
-  static Result<std::unique_ptr<Supervisor>> Create(event::Loop& loop, SupervisorParts parts);
+  static Result<std::unique_ptr<Supervisor>> Create(event::Loop& loop, SupervisorParts& parts);
   // Until the sandbox has ended and its clients know.
   Result<void> Run();
 
@@ -110,6 +110,7 @@ class Supervisor : private Relay::Owner, private Backend::Watcher {
   event::Loop::Timer boot_timer_;
   event::Loop::Timer timeout_timer_;
   event::Loop::Timer grace_timer_;
+  event::Loop::Timer fault_timer_;
   event::Loop::Timer last_words_timer_;
   event::Loop::Timer channel_timer_;
   event::Loop::Timer leave_timer_;

@@ -87,7 +87,7 @@ class SupervisorTest : public testing::Test {
     parts.listener = *sys::ListenAt(parts.record->dir(), kControlSocket);
     parts.control = std::move(control.first);
     parts.boot_deadline = boot_deadline;
-    supervisor_ = *Supervisor::Create(*loop_, std::move(parts));
+    supervisor_ = *Supervisor::Create(*loop_, parts);
     first_.client = *Client::Create(*loop_, std::move(control.second), first_);
   }
   void Connect(TestClient& client) {

@@ -42,6 +42,7 @@ void Supervisor::Conclude(Outcome outcome) {
   boot_timer_.Cancel();
   timeout_timer_.Cancel();
   grace_timer_.Cancel();
+  fault_timer_.Cancel();
   if (!machine_end_) parts_.backend->Stop();
 }
 

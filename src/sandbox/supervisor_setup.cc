@@ -25,9 +25,10 @@ namespace msb::sandbox {
 namespace {
 
 constexpr size_t kIdDigits = 12;
-// QEMU's own threads beside the guest's processors.
+// QEMU's own threads beside the guest's processors: init, main loop, RCU, and up to 64 for disk
+// requests (util/thread-pool.c); QEMU ends when it cannot make one.
 constexpr uint32_t kHelperCpuMilli = 500;
-constexpr uint32_t kMachinePids = 64;
+constexpr uint32_t kMachinePids = 96;
 
 int64_t RealtimeNs() {
   timespec now{};
@@ -153,7 +154,7 @@ Result<std::unique_ptr<Supervisor>> SetUp(event::Loop& loop, SupervisorInput& in
   parts.control = TRY(sys::Duplicate(input.control));
   TRY(Confine(parts));
   parts.clock.Mark("confined");
-  auto supervisor = TRY(Supervisor::Create(loop, std::move(parts)));
+  auto supervisor = TRY(Supervisor::Create(loop, parts));
   undo.Keep();
   return supervisor;
 }

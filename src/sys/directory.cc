@@ -26,10 +26,13 @@ Result<void> RemoveContents(BorrowedFd dir, int depth) {
     if (errno != EISDIR && errno != EPERM && errno != EACCES)
       return Error::Errno(Cat("unlink ", Escape(name)));
     auto sub = OpenAt(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    // Another is removing the same tree.
+    if (!sub && sub.error().sys_errno() == ENOENT) continue;
     // EACCES and EPERM mean a directory that is not ours to enter, or a file not ours to remove.
     if (!sub) return std::move(sub).error();
     TRY(RemoveContents(*sub, depth + 1));
-    TRY(UnlinkAt(dir, name, AT_REMOVEDIR));
+    if (::unlinkat(dir.get(), name.c_str(), AT_REMOVEDIR) == -1 && errno != ENOENT)
+      return Error::Errno(Cat("rmdir ", Escape(name)));
   }
   return {};
 }
@@ -124,6 +127,7 @@ Result<std::vector<std::string>> ListDirectory(BorrowedFd dir) {
 Result<void> RemoveTreeAt(BorrowedFd dir, const std::string& name) {
   if (::unlinkat(dir.get(), name.c_str(), 0) == 0 || errno == ENOENT) return {};
   auto tree = OpenAt(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (!tree && tree.error().sys_errno() == ENOENT) return {};
   if (!tree) return std::move(tree).error();
   TRY(RemoveContents(*tree, 0).Context(Cat("remove ", Escape(name))));
   if (::unlinkat(dir.get(), name.c_str(), AT_REMOVEDIR) == -1 && errno != ENOENT)

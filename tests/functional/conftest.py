@@ -70,7 +70,7 @@ def descendants():
 
 def cgroups():
     return {str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob("*")
-            if path.is_dir() and ("msb" in path.name or "microsandbox" in path.name)}
+            if path.is_dir() and "/microsandbox/" in str(path)}
 
 
 def mounts():

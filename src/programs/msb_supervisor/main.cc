@@ -3,6 +3,7 @@
 // numbers (src/sandbox/handover.h).
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,8 +31,7 @@ Result<msb::sandbox::SupervisorInput> TakeInput() {
   for (const UniqueFd* fd : {&input.control, &spec, &input.home, &input.root_disk})
     TRY(msb::sys::SetCloseOnExec(*fd, true));
   if (::lseek(spec.get(), 0, SEEK_SET) == -1) return msb::Error::Errno("lseek the spec");
-  input.handover =
-      TRY(sandbox::ParseHandover(TRY(msb::sys::ReadAll(spec, size_t{1} << 20))));
+  input.handover = TRY(sandbox::ParseHandover(TRY(msb::sys::ReadAll(spec, size_t{1} << 20))));
   return input;
 }
 
@@ -43,6 +43,8 @@ int main(int argc, char** argv) {
     return ::write(1, kText.data(), kText.size()) == static_cast<ssize_t>(kText.size()) ? 0 : 1;
   }
   ::umask(077);
+  // A reader of our stderr that has gone is no reason to end a sandbox.
+  ::signal(SIGPIPE, SIG_IGN);
   auto input = TakeInput();
   if (!input) {
     LOG(kError, "msb-supervisor is started by msb", {"why", input.error().message()});
