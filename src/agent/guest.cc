@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -124,7 +125,8 @@ class Guest final : public Session::Machine {
  private:
   protocol::Hello MakeHello() override;
   void Configure(const protocol::MachineConfig& config) override;
-  void Shutdown() override { PowerOff("shutdown"); }
+  void Shutdown() override;
+  void PowerOffWhenAlone();
   void Disconnected(const std::string& why) override;
 
   Result<void> Listen();
@@ -136,6 +138,7 @@ class Guest final : public Session::Machine {
   Root root_;
   bool keep_upper_ = false;
   bool first_hello_ = true;
+  bool stopping_ = false;
   std::unique_ptr<Accounts> accounts_;
   std::unique_ptr<ExecGroups> groups_;
   std::unique_ptr<Session> session_;
@@ -197,7 +200,10 @@ Result<void> Guest::MakeSession() {
       [session](pid_t pid, int status, const struct rusage& usage) {
         session->OnChildExit(pid, status, usage);
       },
-      [session] { session->Flush(); }));
+      [this, session] {
+        session->Flush();
+        PowerOffWhenAlone();
+      }));
   return {};
 }
 
@@ -244,6 +250,21 @@ void Guest::Configure(const protocol::MachineConfig& config) {
   }
   if (!config.resolv_conf.empty())
     Tolerate("/etc/resolv.conf", WriteEtcFile(root_.root, "resolv.conf", config.resolv_conf));
+}
+
+// Everything is asked to end; the host has the clock, and kills the machine when it is over.
+void Guest::Shutdown() {
+  stopping_ = true;
+  ::kill(-1, SIGTERM);
+  ::kill(-1, SIGCONT);  // Who is stopped takes no signal but this.
+  PowerOffWhenAlone();
+}
+
+// Every process of the guest is a descendant of ours.
+void Guest::PowerOffWhenAlone() {
+  siginfo_t info{};
+  if (stopping_ && ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1 && errno == ECHILD)
+    PowerOff("shutdown");
 }
 
 void Guest::PowerOff(std::string_view reason) {

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/text.h"
 #include "base/units.h"
 #include "sys/file.h"
@@ -67,22 +68,31 @@ Result<void> RunMke2fs(BorrowedFd file, uint64_t size_bytes) {
   return Error(Code::kInternal, Cat(program, " failed: ", Escape(complaint, 400)));
 }
 
-Result<UniqueFd> OpenTemplate(BorrowedFd cache, const std::string& name) {
-  return sys::OpenAt(cache, name, O_RDONLY | O_NOFOLLOW);
+// A template that is not what mke2fs made is removed, and so is made anew.
+Result<UniqueFd> OpenTemplate(BorrowedFd cache, const std::string& name, uint64_t size_bytes) {
+  UniqueFd file = TRY(sys::OpenAt(cache, name, O_RDONLY | O_NOFOLLOW));
+  struct stat info = TRY(sys::Stat(file));
+  std::byte magic[2] = {};
+  // The superblock's magic (Documentation/filesystems/ext4/super.rst): 0xEF53 at 1024 + 0x38.
+  if (S_ISREG(info.st_mode) && static_cast<uint64_t>(info.st_size) == size_bytes &&
+      sys::ReadExactlyAt(file, magic, 1024 + 0x38) && LoadLittle<uint16_t>(magic) == 0xef53)
+    return file;
+  TRY(sys::RemoveTreeAt(cache, name));
+  return Error::Errno("the template was damaged", ENOENT);
 }
 
 Result<UniqueFd> MakeTemplate(BorrowedFd cache, const std::string& name, uint64_t size_bytes) {
   // One maker at a time: the others wait and find it done.
   auto gate = TRY(sys::FileLock::WaitExclusive(
       TRY(sys::OpenAt(cache, ".gate", O_RDWR | O_CREAT | O_NOFOLLOW, 0600))));
-  auto made = OpenTemplate(cache, name);
+  auto made = OpenTemplate(cache, name, size_bytes);
   if (made || made.error().sys_errno() != ENOENT) return made;
   UniqueFd file = TRY(sys::UnnamedFile(cache));
   TRY(sys::Truncate(file, static_cast<off_t>(size_bytes)));
   TRY(RunMke2fs(file, size_bytes));
   TRY(sys::Sync(file));
   TRY(sys::NameFile(file, cache, name));
-  return OpenTemplate(cache, name);
+  return OpenTemplate(cache, name, size_bytes);
 }
 
 Result<void> CopyRange(BorrowedFd from, BorrowedFd to, off_t at, off_t end) {
@@ -131,7 +141,7 @@ Result<UniqueFd> MakeDisk(BorrowedFd cache, BorrowedFd near, uint64_t size_bytes
   size_bytes -= size_bytes % 4096;
   TRY(CheckFreeSpace(near, size_bytes));
   std::string name = Cat("ext4-", size_bytes, "-", kTemplateVersion, ".img");
-  auto made = OpenTemplate(cache, name);
+  auto made = OpenTemplate(cache, name, size_bytes);
   if (!made && made.error().sys_errno() == ENOENT) made = MakeTemplate(cache, name, size_bytes);
   UniqueFd from = TRY(std::move(made).Context("disk template"));
   UniqueFd disk = TRY(sys::UnnamedFile(near));

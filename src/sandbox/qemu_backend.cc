@@ -22,8 +22,9 @@ namespace {
 
 // QEMU itself, its translated code, its threads' stacks; measured: 90 to 150 MiB.
 constexpr uint64_t kOverhead = 256 * kMiB;
-// Address space counts mappings, not memory.
-constexpr uint64_t kAddressSpaceOverhead = kGiB;
+// Address space counts mappings, not memory: each thread has a stack and an arena of malloc's.
+constexpr uint64_t kAddressSpaceOverhead = 2 * kGiB;
+constexpr uint64_t kAddressSpaceOfCpu = 128 * kMiB;
 constexpr size_t kStderrTail = 2048;
 constexpr const char* kPrograms[] = {"/usr/bin/qemu-system-x86_64",
                                      "/usr/local/bin/qemu-system-x86_64"};
@@ -133,7 +134,8 @@ Result<MachineFacts> QemuBackend::Start(MachineDescriptors descriptors) {
               {pair.second.get(), numbers.monitor},
               {descriptors.root_disk.get(), numbers.root_disk},
               {descriptors.upper_disk.get(), numbers.upper_disk}};
-  spec.limits.memory_bytes = spec_.memory_bytes + kAddressSpaceOverhead;
+  spec.limits.memory_bytes =
+      spec_.memory_bytes + kAddressSpaceOverhead + spec_.cpus * kAddressSpaceOfCpu;
   // The upper disk is the one file that QEMU may write: taken over, it must not grow it.
   spec.limits.file_size_bytes =
       static_cast<uint64_t>(TRY(sys::Stat(descriptors.upper_disk)).st_size);

@@ -139,12 +139,26 @@ Result<UniqueFd> Connect(const Home& home, const RecordInfo& record) {
   return socket;
 }
 
+namespace {
+
+// A supervisor that has written the last state lets go of its lock within a second or two.
+bool LeavesSoon(BorrowedFd sandboxes, const std::string& id) {
+  auto stored = ReadRecord(sandboxes, id);
+  if (!stored || !*stored) return false;
+  const auto& state = (*stored)->state;
+  if (!state || state->state != State::kEnded) return false;
+  auto lock = sys::OpenAt(sandboxes, Cat(id, "/", kLockFile), O_RDONLY | O_NOFOLLOW);
+  return lock && sys::FileLock::WaitShared(std::move(*lock));
+}
+
+}  // namespace
+
 Result<void> RemoveSandbox(const Home& home, const RecordInfo& record) {
   auto sandboxes = TRY(OpenSandboxes(home));
   if (!sandboxes) return {};
   auto gate = TRY(sys::FileLock::WaitExclusive(TRY(OpenGate(*sandboxes))));
   std::string shown = record.name.empty() ? record.id : record.name;
-  if (TRY(IsAlive(*sandboxes, record.id)))
+  if (TRY(IsAlive(*sandboxes, record.id)) && !LeavesSoon(*sandboxes, record.id))
     return Error(Code::kFailedPrecondition, Cat("sandbox ", shown, " is running"))
         .Remedy(Cat("msb stop ", shown));
   if (!record.name.empty()) ReleaseName(*sandboxes, record.name, record.id);

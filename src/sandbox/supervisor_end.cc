@@ -120,7 +120,6 @@ void Supervisor::CleanUp() {
 }
 
 void Supervisor::KeepConsole() {
-  if (console_.total() == 0) return;
   Complain("console.log", sys::ReplaceFileAt(record_.dir(), "console.log", console_.Content()));
 }
 

@@ -174,8 +174,15 @@ Result<void> RunSupervisor(SupervisorInput input) {
   auto loop = TRY(event::Loop::Create());
   auto supervisor = SetUp(*loop, input);
   if (!supervisor) {
-    Tell(input.control, supervisor.error());
-    return std::move(supervisor).error();
+    Error error = std::move(supervisor).error();
+    int why = error.sys_errno();
+    if (why == ENOSPC || why == EDQUOT)
+      error =
+          std::move(error)
+              .Context("host storage full")
+              .Remedy("free some space (msb gc), or set MICROSANDBOX_HOME to a larger file system");
+    Tell(input.control, error);
+    return error;
   }
   input.control.Reset();
   input.home.Reset();

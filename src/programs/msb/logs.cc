@@ -4,6 +4,7 @@
 
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -25,7 +26,14 @@ namespace {
 struct Source {
   UniqueFd file;
   int to;
+  bool escaped = false;  // The guest's kernel speaks, and a terminal listens.
 };
+
+std::string EscapeLines(std::string_view text) {
+  std::vector<std::string> lines = Split(text, '\n');
+  for (std::string& line : lines) line = Escape(line, line.size());
+  return Join(lines, "\n");
+}
 
 Result<void> CopyRest(const Source& source) {
   std::array<std::byte, 64 * 1024> buffer;
@@ -34,7 +42,7 @@ Result<void> CopyRest(const Source& source) {
     if (count == 0) return {};
     std::string_view text(reinterpret_cast<const char*>(buffer.data()), count);
     if (source.to == 1)
-      Print(text);
+      Print(source.escaped ? EscapeLines(text) : std::string(text));
     else
       TRY(sys::WriteAll(BorrowedFd::Raw(source.to), text));
   }
@@ -58,7 +66,7 @@ Result<std::vector<Source>> OpenSources(const sandbox::Home& home,
   std::vector<Source> sources;
   auto add = [&](std::string_view which, int to) -> Result<void> {
     auto log = TRY(sandbox::OpenLog(home, record, which));
-    if (log) sources.push_back({std::move(*log), to});
+    if (log) sources.push_back({std::move(*log), to, console && ::isatty(to) == 1});
     return {};
   };
   if (console) {
@@ -112,6 +120,10 @@ Result<void> ShowLogs(const LogsOptions& options) {
   auto home = TRY(sandbox::Home::Open());
   auto record = TRY(sandbox::FindSandbox(home, options.sandbox));
   auto sources = TRY(OpenSources(home, record, options.console));
+  if (sources.empty() && options.console)
+    return Error(Code::kFailedPrecondition,
+                 Cat(options.sandbox, " still runs: its console is written when it has ended"))
+        .Remedy(Cat("msb stop ", options.sandbox, "; or start it with --debug-console"));
   if (sources.empty())
     return Error(Code::kNotFound, Cat(options.sandbox, " has no log of that kind"))
         .Remedy(

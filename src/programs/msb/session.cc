@@ -141,7 +141,8 @@ void Session::OnClosed() {
   raw_.reset();
   progress_.reset();
   progress_timer_.Cancel();
-  if (!end_.outcome && !end_.error && !(program_over_ && options_.role == Role::kGuest))
+  if (!end_.outcome && !end_.error && !end_.output_lost &&
+      !(program_over_ && options_.role == Role::kGuest))
     end_.supervisor_gone = true;
 }
 
@@ -149,8 +150,8 @@ void Session::OnBroken(Error error) {
   // A reader that has gone is no error of ours: we end as `yes | head` does.
   if (error.sys_errno() == EPIPE || error.sys_errno() == ENXIO || error.sys_errno() == EIO)
     end_.interrupted_by = SIGPIPE;
-  else if (!end_.error)
-    end_.error = std::move(error).Context("write the program's output");
+  else if (!end_.output_lost)
+    end_.output_lost = std::move(error).Context("write the program's output");
   if (program_over_ || client_ == nullptr) return;
   client_->Signal(exec_, SIGHUP);
   if (options_.role == Role::kOwner) {

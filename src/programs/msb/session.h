@@ -42,6 +42,7 @@ struct SessionEnd {
   std::optional<protocol::ExecFailed> failed;  // It never ran.
   std::optional<sandbox::Outcome> outcome;     // The sandbox ended first.
   std::optional<Error> error;                  // It was refused, or our own side failed.
+  std::optional<Error> output_lost;            // Our stdout or stderr took no more.
   bool supervisor_gone = false;
   bool hello_seen = false;
   int interrupted_by = 0;   // A signal before the start, or a broken pipe (SIGPIPE).

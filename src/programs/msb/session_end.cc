@@ -72,6 +72,11 @@ Error ExplainFailure(const protocol::ExecFailed& failed) {
 
 int ExitCode(const SessionEnd& end) {
   if (end.interrupted_by != 0) return 128 + end.interrupted_by;
+  // As other tools do: what was asked for did not reach the caller, whatever the program says.
+  if (end.output_lost) {
+    int code = end.exit ? sandbox::ToOutcome(*end.exit).ExitCode() : 0;
+    return code != 0 ? code : kExitFailed;
+  }
   if (end.exit) return sandbox::ToOutcome(*end.exit).ExitCode();
   if (end.failed) return sandbox::ExitCode(*end.failed);
   if (end.error) return end.started ? kExitMachineDied : kExitNotStarted;
@@ -81,6 +86,7 @@ int ExitCode(const SessionEnd& end) {
 
 std::optional<Error> Explain(const SessionEnd& end) {
   if (end.interrupted_by != 0) return std::nullopt;
+  if (end.output_lost) return Error(end.output_lost->code(), end.output_lost->message());
   if (end.exit) {
     if (end.exit->kind != protocol::ExitKind::kOutOfMemory) return std::nullopt;
     return ExplainOutcome({.kind = sandbox::OutcomeKind::kOutOfMemory,
