@@ -189,7 +189,6 @@ def test_no_room_for_a_root_disk_is_told(msb, no_trace, test_tar, tmp_path):
 
 
 @pytest.mark.root
-@pytest.mark.xfail(reason="an error of writing the record comes without a remedy")
 def test_no_room_for_a_writable_disk_is_told(msb, no_trace, tmp_path):
     script = (f"mount -t tmpfs -o size=32m,mode=700 none {tmp_path}; cp -a {msb.home} {tmp_path}/home; "
               f"head -c 100M /dev/zero > {tmp_path}/fill 2>/dev/null || true")
@@ -256,3 +255,28 @@ def test_a_forbidden_kvm_is_told(msb, no_trace):
     if os.geteuid() == 0 or not os.path.exists("/dev/kvm") or os.access("/dev/kvm", os.R_OK | os.W_OK):
         pytest.skip("needs a /dev/kvm that this user may not open")
     assert "/dev/kvm is not yours to open" in refused(msb, "exe", "--require", "vm", msb.image, "--", "true")
+
+
+def test_a_home_that_others_may_write_is_refused(msb):
+    msb.home.chmod(0o777)
+    message = msb.err("ps", expect=1)
+    msb.home.chmod(0o700)
+    assert "others may write" in message and "chmod go-w" in message
+
+
+@pytest.mark.root
+def test_a_home_of_another_user_is_refused(msb):
+    os.chown(msb.home, 65534, 65534)
+    message = msb.err("ps", expect=1)
+    os.chown(msb.home, 0, 0)
+    assert "belongs to user 65534" in message and "fix:" in message
+
+
+@pytest.mark.parametrize("damage", [lambda disk: disk.write_bytes(b""),
+                                    lambda disk: disk.write_bytes(bytes(disk.stat().st_size))],
+                         ids=["empty", "zeroes"])
+def test_a_damaged_disk_template_is_made_anew(msb, damage):
+    assert msb.out("exe", "--storage", "64M", msb.image, "--", "echo", "one") == "one\n"
+    disk, = (msb.home / "cache").glob("ext4-*.img")
+    damage(disk)
+    assert msb.out("exe", "--storage", "64M", msb.image, "--", "echo", "two") == "two\n"

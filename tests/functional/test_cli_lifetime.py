@@ -115,3 +115,26 @@ def test_a_killed_client_of_exec_hangs_up_that_exec_only(shared):
     until(lambda: shared.run("exec", "box", "--", "test", "-e", "/tmp/hup", expect=None).returncode == 0,
           "the hang-up")
     assert names(shared) == ["box"]
+
+
+def test_stop_lets_programs_end_by_themselves(msb):
+    msb.detached("--", "sh", "-c", 'trap "echo term; sleep 0.3; exit 3" TERM; echo ready; while :; do sleep 0.1; done')
+    until(lambda: msb.out("logs", "box") == "ready\n", "the program's first line", 60)
+    msb.run("stop", "--grace", "30s", "box")
+    assert msb.out("logs", "box") == "ready\nterm\n"
+    assert json.loads(msb.out("inspect", "box"))["outcome"]["exit_code"] == 3
+
+
+def test_a_program_that_will_not_end_is_killed_when_the_grace_is_over(msb):
+    msb.detached("--", "sh", "-c", 'trap "" TERM; echo ready; while :; do sleep 1; done')
+    until(lambda: msb.out("logs", "box") == "ready\n", "the program's first line", 60)
+    msb.run("stop", "--grace", "1s", "box")
+    assert "did not stop within" in json.loads(msb.out("inspect", "box"))["outcome"]["detail"]
+
+
+def test_a_debug_console_without_a_reader_stops_nothing(msb, no_trace):
+    process = msb.start("exe", "--quiet", "--debug-console", "--timeout", "20s", "--memory", "128M", msb.image, "--",
+                        "sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x > /dev/hvc0; echo done")
+    process.stderr.close()
+    assert process.stdout.read() == b"done\n" and process.wait(60) == 0
+    process.stdout.close()

@@ -183,3 +183,10 @@ def test_start_bench_measures_three_clocks(msb):
     assert found["runs"] == 2 and found["image"] == msb.image and found["host"]["kernel"]
     clocks = found["clocks_ns"]
     assert 0 < clocks["R"]["median"] < clocks["U"]["median"] < clocks["E"]["median"] <= clocks["wall"]["median"]
+
+
+def test_output_that_cannot_be_written_is_an_error(msb, no_trace):
+    with open("/dev/full", "wb") as full:
+        process = msb.start("exe", "--quiet", "--memory", "128M", msb.image, "--", "echo", "hi", stdout=full)
+        message = process.communicate()[1]
+    assert process.returncode == 1 and b"No space left on device" in message

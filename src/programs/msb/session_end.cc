@@ -72,11 +72,9 @@ Error ExplainFailure(const protocol::ExecFailed& failed) {
 
 int ExitCode(const SessionEnd& end) {
   if (end.interrupted_by != 0) return 128 + end.interrupted_by;
-  // As other tools do: what was asked for did not reach the caller, whatever the program says.
-  if (end.output_lost) {
-    int code = end.exit ? sandbox::ToOutcome(*end.exit).ExitCode() : 0;
-    return code != 0 ? code : kExitFailed;
-  }
+  // As other tools do: what was asked for did not reach the caller. The program, which we hung up
+  // then, may say anything.
+  if (end.output_lost) return kExitFailed;
   if (end.exit) return sandbox::ToOutcome(*end.exit).ExitCode();
   if (end.failed) return sandbox::ExitCode(*end.failed);
   if (end.error) return end.started ? kExitMachineDied : kExitNotStarted;
