@@ -67,6 +67,7 @@ void PrepareProcess() {
 // 0, 1 and 2 must be taken before the first descriptor of ours: a child's dup2() would hit it.
 void TakeStdio() {
   for (int fd = 0; fd < 3; ++fd)
+    // NOLINTNEXTLINE(android-cloexec-open): the three that programs inherit.
     if (::fcntl(fd, F_GETFD) == -1) ::open("/dev/null", O_RDWR);
 }
 

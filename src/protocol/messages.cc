@@ -301,8 +301,8 @@ Error ToError(const ErrorBody& body) {
   auto code = body.code <= static_cast<uint8_t>(Code::kInternal) ? static_cast<Code>(body.code)
                                                                  : Code::kInternal;
   Error error(code, body.message);
-  if (!body.remedy.empty()) std::move(error).Remedy(body.remedy);
-  return error;
+  if (body.remedy.empty()) return error;
+  return std::move(error).Remedy(body.remedy);
 }
 
 Bytes EncodeU32(uint32_t value) {

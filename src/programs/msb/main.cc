@@ -22,6 +22,7 @@ namespace {
 // A program started without 0, 1 or 2 would get its first files there.
 void OpenStandardDescriptors() {
   for (int fd = 0; fd <= 2; fd++) {
+    // NOLINTNEXTLINE(android-cloexec-open): the three that programs inherit.
     if (::fcntl(fd, F_GETFD) == -1 && ::open("/dev/null", O_RDWR) != fd) ::_exit(kExitNotStarted);
   }
 }
