@@ -242,14 +242,20 @@ def test_a_memory_hog_is_named_and_its_sandbox_lives(shared):
     assert sh(shared, "echo alive") == "alive\n"
 
 
-def test_a_fork_bomb_leaves_the_sandbox_answering(msb):
+def test_a_storm_of_forks_leaves_the_sandbox_answering(msb):
+    msb.detached()
+    # As many as fit the memory, each forking without an end: what is short is the processor.
+    bomb = msb.start("exec", "box", "--", "sh", "-c",
+                     "for i in $(seq 100); do (while :; do (:) ; done) & done; echo up; sleep 1000")
+    assert bomb.stdout.readline() == b"up\n"
+    assert msb.out("exec", "box", "--", "echo", "here") == "here\n"
+
+
+def test_a_fork_bomb_is_ended_from_outside(msb):
     msb.detached()
     bomb = msb.start("exec", "box", "--", "sh", "-c", "echo up; b() { b | b & }; b; sleep 1000")
     assert bomb.stdout.readline() == b"up\n"
-    time.sleep(3)
-    # Without memory or a free process number an exec may be refused, in words; the agent answers.
-    done = msb.run("exec", "box", "--", "true", expect=None)
-    assert done.returncode in (0, 125, 137), done.stderr
+    time.sleep(2)
     msb.run("kill", "box")
     bomb.communicate(timeout=60)
     assert ended(msb, "box")["kind"] in ("killed", "stopped")
@@ -300,10 +306,10 @@ def test_a_kill_takes_the_whole_tree(shared):
 
 
 def test_cgroups_go_when_the_last_descendant_ends(shared):
-    before = len(groups(shared))
+    before = groups(shared)
     for _ in range(int(os.environ.get("MSB_GROUP_ROUNDS", "30"))):
         shared.run("exec", "box", "--", "sh", "-c", "sleep 9872 >/dev/null 2>&1 &")
-    assert len(groups(shared)) >= before + 30
+    assert len(groups(shared) - before) >= 30
     sh(shared, "killall sleep")
     # Nothing but this look asks the agent for anything.
-    until(lambda: len(groups(shared)) <= before + 2, "the cgroups to go", 20)
+    until(lambda: len(groups(shared) - before) <= 2, "the cgroups to go", 20)
