@@ -213,21 +213,22 @@ constexpr auto kJailInitRules = std::to_array<Rule>({
 #if defined(MSB_SANITIZED)
 // The wider policy of sanitizer builds: shadow memory, stack traces, the leak check at exit.
 constexpr auto kSanitizer = std::to_array<Rule>({
-    {"mmap"},        {"mprotect"},
-    {"prctl"},       {"prlimit64"},
-    {"getrlimit"},   {"sched_getaffinity"},
-    {"clone"},       {"wait4"},
-    {"ptrace"},      {"process_vm_readv"},
-    {"readlink"},    {"open"},
-    {"openat"},      {"stat"},
-    {"ioctl"},       {"uname"},
-    {"getppid"},     {"sysinfo"},
-    {"fstat"},       {"newfstatat"},
-    {"pipe2"},       {"getrusage"},
-    {"kill"},        {"set_tid_address"},
-    {"arch_prctl"},  {"set_robust_list"},
-    {"personality"}, {"msync"},
-    {"mincore"},
+    {"mmap"},         {"mprotect"},
+    {"prctl"},        {"prlimit64"},
+    {"getrlimit"},    {"sched_getaffinity"},
+    {"clone"},        {"wait4"},
+    {"ptrace"},       {"process_vm_readv"},
+    {"readlink"},     {"open"},
+    {"openat"},       {"stat"},
+    {"ioctl"},        {"uname"},
+    {"getppid"},      {"sysinfo"},
+    {"fstat"},        {"newfstatat"},
+    {"pipe2"},        {"getrusage"},
+    {"kill"},         {"set_tid_address"},
+    {"arch_prctl"},   {"set_robust_list"},
+    {"personality"},  {"msync"},
+    {"mincore"},      {"nanosleep"},
+    {"gettimeofday"}, {"clock_nanosleep"},
 });
 constexpr auto kSupervisorRules =
     Join(kRuntime, kPlainMemory, kByteIo, kPathIo, kDescriptorFlags, kSupervisorOnly, kSanitizer);

@@ -16,6 +16,7 @@
 #include <cstdlib>
 
 #include "base/text.h"
+#include "sys/file.h"
 #include "sys/retry.h"
 
 #ifndef P_PIDFD
@@ -37,18 +38,26 @@ struct Plan {
   const sigset_t* caller_mask;
   pid_t parent;
   int lowest_free;  // Above every number the child wants.
-  Step step;
-  int error;
+  int report;       // Where the child says {step, errno}; closed by a successful exec.
+};
+
+struct Failure {
+  Step step = Step::kNone;
+  int error = 0;
 };
 
 // SAFETY: runs in the child after vfork, in the parent's memory: only system calls on values made
-// ready by the parent, writing nothing but plan->step and plan->error.
+// ready by the parent. It answers by a pipe, not by that memory: under ThreadSanitizer vfork is
+// fork.
 [[noreturn]] void RunChild(Plan* plan, std::span<SpawnOptions::PassedFd> fds) {
   auto fail = [&](Step step) {
-    plan->step = step;
-    plan->error = errno;
+    Failure failure{step, errno};
+    [[maybe_unused]] ssize_t n = ::write(plan->report, &failure, sizeof failure);
     ::_exit(127);
   };
+  int report = ::fcntl(plan->report, F_DUPFD_CLOEXEC, plan->lowest_free);
+  if (report == -1) fail(Step::kFds);
+  plan->report = report;
   for (int signal = 1; signal < NSIG; signal++) {
     struct sigaction action {};
     action.sa_handler = SIG_DFL;
@@ -84,7 +93,7 @@ struct Plan {
 }
 
 // vfork() in a frame of its own: the child runs on it, and nothing of the caller's is in registers
-// that the child may change. -1: errno in plan->error.
+// that the child may change.
 [[gnu::noinline]] pid_t StartChild(Plan* plan, std::span<SpawnOptions::PassedFd> fds) {
   sigset_t all, before;
   ::sigfillset(&all);
@@ -92,8 +101,9 @@ struct Plan {
   plan->caller_mask = &before;
   pid_t pid = ::vfork();
   if (pid == 0) RunChild(plan, fds);
-  if (pid == -1) plan->error = errno;
-  ::pthread_sigmask(SIG_SETMASK, plan->caller_mask, nullptr);
+  int error = errno;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = error;
   return pid;
 }
 
@@ -171,19 +181,25 @@ Result<Child> Spawn(const SpawnOptions& options) {
             nullptr,
             ::getpid(),
             fds.empty() ? 3 : fds.back().number + 1,
-            Step::kNone,
-            0};
+            -1};
   plan.lowest_free = std::max(plan.lowest_free, 3);
 
+  auto pipe = TRY(MakePipe());
+  plan.report = pipe.write.get();
   pid_t pid = StartChild(&plan, fds);
-  if (pid == -1) return Error::Errno(Cat("vfork for ", program), plan.error);
+  if (pid == -1) return Error::Errno(Cat("vfork for ", program));
+  pipe.write.Reset();
+  Failure failure;
+  auto told = ReadSome(pipe.read, std::as_writable_bytes(std::span(&failure, 1)));
+  bool failed = told && *told == sizeof failure;
   // Cannot have been reaped: nobody else waits for our children by number.
   auto pidfd = PidfdOpen(pid);
-  if (plan.step != Step::kNone || !pidfd) {
+  if (failed || !pidfd) {
     if (!pidfd) ::kill(pid, SIGKILL);
     RetryOnEintr([&] { return ::waitpid(pid, nullptr, 0); });
     if (!pidfd) return std::move(pidfd).error();
-    return Error::Errno(Cat(kStepNames[static_cast<int>(plan.step)], " ", program), plan.error);
+    return Error::Errno(Cat(kStepNames[static_cast<int>(failure.step)], " ", program),
+                        failure.error);
   }
   return Child(*std::move(pidfd));
 }
