@@ -17,7 +17,6 @@
 
 namespace {
 
-using msb::BorrowedFd;
 using msb::Result;
 using msb::UniqueFd;
 
