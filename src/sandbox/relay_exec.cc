@@ -135,6 +135,8 @@ Result<void> Relay::OnClientFrame(Connection& from, const protocol::Frame& frame
   Request request;
   if (header.type == Type::kStatusRequest) {
     request.what = Request::What::kStatus;
+  } else if (header.type == Type::kConsoleRequest) {
+    request.what = Request::What::kConsole;
   } else if (header.type == Type::kKillMachine) {
     request.what = Request::What::kKill;
   } else if (header.type == Type::kStop) {

@@ -172,16 +172,9 @@ Result<void> RemoveSandbox(const Home& home, const RecordInfo& record) {
   return sys::RemoveTreeAt(*sandboxes, record.id);
 }
 
-Result<std::optional<UniqueFd>> OpenLog(const Home& home, const RecordInfo& record,
-                                        std::string_view which) {
-  if (which != "stdout" && which != "stderr" && which != "console")
-    return Error(Code::kInvalidArgument, Cat("no log \"", Escape(which, 32), "\""))
-        .Remedy("one of stdout, stderr, console");
-  auto file = sys::OpenAt(home.dir(), Cat(kSandboxesDir, "/", record.id, "/", which, ".log"),
-                          O_RDONLY | O_NOFOLLOW);
-  if (file) return std::optional(std::move(*file));
-  if (file.error().sys_errno() == ENOENT) return std::optional<UniqueFd>();
-  return std::move(file).error();
+Result<UniqueFd> OpenRecord(const Home& home, const RecordInfo& record) {
+  return sys::OpenAt(home.dir(), Cat(kSandboxesDir, "/", record.id),
+                     O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
 }  // namespace msb::sandbox

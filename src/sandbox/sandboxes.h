@@ -72,10 +72,8 @@ Result<UniqueFd> Connect(const Home& home, const RecordInfo& record);
 // The record of an ended sandbox, its logs and whatever is left of it.
 Result<void> RemoveSandbox(const Home& home, const RecordInfo& record);
 
-// A log of the main command's output ("stdout", "stderr") or of the guest's console ("console"),
-// open for reading; nullopt when there is none.
-Result<std::optional<UniqueFd>> OpenLog(const Home& home, const RecordInfo& record,
-                                        std::string_view which);
+// The record's directory, for its logs (log_reader.h).
+Result<UniqueFd> OpenRecord(const Home& home, const RecordInfo& record);
 
 // Removes what no lock owns: records half made, cgroups, id slots, files. Each line of the answer
 // names one thing that was removed.

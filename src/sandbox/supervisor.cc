@@ -114,6 +114,8 @@ void Supervisor::OnRequest(Relay::ConnectionId from, const Relay::Request& reque
     case Relay::Request::What::kStatus:
       relay_->SendTo(from, protocol::Type::kStatus, AsBytes(RecordText()));
       return;
+    case Relay::Request::What::kConsole:
+      return SendConsole(from);
     case Relay::Request::What::kStop:
       AskToStop(std::chrono::milliseconds(request.grace_ms));
       return;
@@ -121,6 +123,14 @@ void Supervisor::OnRequest(Relay::ConnectionId from, const Relay::Request& reque
       Conclude({.kind = OutcomeKind::kStopped, .detail = "killed on request"});
       return;
   }
+}
+
+void Supervisor::SendConsole(Relay::ConnectionId to) {
+  std::string content = console_.Content();
+  for (size_t at = 0; at < content.size(); at += protocol::kMaxBody)
+    relay_->SendTo(to, protocol::Type::kConsole,
+                   AsBytes(std::string_view(content).substr(at, protocol::kMaxBody)));
+  relay_->SendTo(to, protocol::Type::kConsole, {});
 }
 
 void Supervisor::OnSignal() {

@@ -72,6 +72,7 @@ class Supervisor : private Relay::Owner, private Backend::Watcher {
 
   void OnConnect();
   void OnConsole();
+  void SendConsole(Relay::ConnectionId to);
   void OnSignal();
   void OnBootDeadline();
   void AskToStop(std::chrono::milliseconds grace);

@@ -39,17 +39,21 @@ struct TestClient : Client::Listener {
   }
   void OnPong(std::span<const std::byte> body) override { pong = std::string(AsText(body)); }
   void OnStatus(const std::string& json) override { record = json; }
+  void OnConsole(std::span<const std::byte> bytes) override {
+    console += AsText(bytes);
+    console_told = bytes.empty();
+  }
   void OnError(uint32_t exec, Error error) override { errors[exec] = error.message(); }
   void OnClosed() override { closed = true; }
 
   std::unique_ptr<Client> client;
-  bool ready = false, closed = false, consume = true;
+  bool ready = false, closed = false, consume = true, console_told = false;
   std::vector<uint32_t> started;
   std::map<uint32_t, int> ends;
   std::map<uint32_t, std::string> output;
   std::map<uint32_t, std::string> errors;
   std::optional<Outcome> outcome;
-  std::string record, pong;
+  std::string record, pong, console;
 };
 
 class SupervisorTest : public testing::Test {
@@ -129,6 +133,23 @@ TEST_F(SupervisorTest, RunsAnExecThatWasOpenedBeforeTheHello) {
   EXPECT_EQ(first_.ends[exec], 7);
   EXPECT_TRUE(first_.ready);
   EXPECT_TRUE(Until([&] { return agent().execs() == 0; }));  // CLOSE has arrived.
+}
+
+TEST_F(SupervisorTest, ShowsTheConsoleOfARunningMachine) {
+  Start();
+  std::string printed;
+  // More than a frame, less than is kept.
+  for (int i = 0; printed.size() < 100'000; i++) printed += Cat("[", i, "] said the kernel\n");
+  for (size_t at = 0; at < printed.size(); at += 4096) {
+    machine_->Print(std::string_view(printed).substr(at, 4096));
+    (void)loop_->RunOnce(Deadline::After(milliseconds(20)));
+  }
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  TestClient second;
+  Connect(second);
+  second.client->RequestConsole();
+  ASSERT_TRUE(Until([&] { return second.console_told; }));
+  EXPECT_EQ(second.console, printed);
 }
 
 TEST_F(SupervisorTest, CarriesMoreThanEveryWindowBothWays) {
