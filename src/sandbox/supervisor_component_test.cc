@@ -300,6 +300,24 @@ TEST_F(SupervisorTest, PingGoesToTheAgentAndBack) {
   EXPECT_EQ(first_.pong, "abc");
 }
 
+TEST_F(SupervisorTest, PingsOfOneClientAreNotCountedAgainstAnother) {
+  Start();
+  TestClient flooder;
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  agent().answer_pings = false;
+  Connect(flooder);
+  for (int i = 0; i < 1024; i++) flooder.client->Ping(AsBytes("x"));
+  flooder.client->RequestStatus();
+  ASSERT_TRUE(Until([&] { return !flooder.record.empty(); }));
+  first_.client->Ping(AsBytes("abc"));
+  first_.client->RequestStatus();
+  EXPECT_TRUE(Until([&] { return !first_.record.empty() || first_.closed; }));
+  EXPECT_FALSE(first_.closed);
+  flooder.client->Ping(AsBytes("one too many"));
+  EXPECT_TRUE(Until([&] { return flooder.closed; }));
+  EXPECT_FALSE(first_.closed);
+}
+
 TEST_F(SupervisorTest, RefusesWhatAnExecSpecMayNotHold) {
   Start();
   uint32_t exec = first_.client->OpenExec(Exec({"true"}));
