@@ -12,7 +12,6 @@
 #include "base/text.h"
 #include "sandbox/cgroup_name.h"
 #include "sandbox/record.h"
-#include "sys/cgroup.h"
 #include "sys/file.h"
 #include "sys/socket.h"
 
@@ -40,6 +39,7 @@ RecordInfo ToInfo(StoredRecord stored) {
   info.id = stored.id;
   info.name = stored.spec.name;
   info.image = stored.spec.image;
+  info.cgroup = stored.spec.cgroup;
   info.state = state.state;
   info.isolation = stored.spec.isolation;
   info.created_unix_ns = state.created_unix_ns;
@@ -162,13 +162,7 @@ Result<void> RemoveSandbox(const Home& home, const RecordInfo& record) {
     return Error(Code::kFailedPrecondition, Cat("sandbox ", shown, " is running"))
         .Remedy(Cat("msb stop ", shown));
   if (!record.name.empty()) ReleaseName(*sandboxes, record.name, record.id);
-  if (auto host = sys::CgroupHost::Find("")) {
-    auto cgroup = sys::Cgroup::Adopt(*host, CgroupName(home.dir(), record.id));
-    if (cgroup) {
-      TRY(cgroup->Kill());
-      TRY(cgroup->Remove());
-    }
-  }
+  (void)TRY(RemoveCgroupOf(home.dir(), record.cgroup, record.id));
   return sys::RemoveTreeAt(*sandboxes, record.id);
 }
 

@@ -40,6 +40,7 @@ struct RecordInfo {
   std::string id;
   std::string name;
   std::string image;
+  std::string cgroup;  // The delegated one that it was given, or empty.
   State state = State::kEnded;
   Isolation isolation = Isolation::kVmEmulated;
   int64_t created_unix_ns = 0;

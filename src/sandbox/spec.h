@@ -33,7 +33,8 @@ struct SandboxSpec {
   Lifetime lifetime = Lifetime::kAttached;
   Isolation isolation = Isolation::kVmEmulated;  // As chosen: see ChooseIsolation().
   bool require_limits = false;                   // Refuse when a cgroup limit cannot be set.
-  std::string cgroup;  // A delegated cgroup that was given; empty: find one.
+  // Absolute path of a delegated cgroup that was given; empty: find one.
+  std::string cgroup;
 
   uint32_t cpus = 1;
   uint64_t memory_bytes = kGiB;

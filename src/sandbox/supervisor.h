@@ -33,6 +33,7 @@ struct SupervisorParts {
   std::optional<Record> record;
   RecordState state;
   StartClock clock;
+  std::optional<sys::CgroupHost> cgroup_host;  // Where `cgroup` was made.
   std::optional<sys::Cgroup> cgroup;
   std::unique_ptr<Backend> backend;
   UniqueFd agent;     // Our end of the agent channel.

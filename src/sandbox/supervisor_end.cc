@@ -104,13 +104,19 @@ Outcome Supervisor::Diagnose(const MachineEnd& end) const {
 void Supervisor::CleanUp() {
   main_.reset();
   parts_.backend->Cleanup();
-  if (parts_.cgroup) Complain("cgroup", parts_.cgroup->Remove());
+  bool cgroup_gone = true;
+  if (parts_.cgroup) {
+    auto removed = parts_.cgroup->Remove();
+    cgroup_gone = removed.ok();
+    Complain("cgroup", removed);
+  }
   accept_watch_.Cancel();
   console_watch_.Cancel();
   parts_.state.state = State::kEnded;
   parts_.state.ended_unix_ns = RealtimeNs();
   parts_.state.outcome = outcome_;
-  if (parts_.spec.lifetime == Lifetime::kAttached) {
+  // The record says where a cgroup is that is still there: gc removes both.
+  if (parts_.spec.lifetime == Lifetime::kAttached && cgroup_gone) {
     Complain("record", record_.Remove());
     return;
   }

@@ -69,8 +69,9 @@ def descendants():
 
 
 def cgroups():
+    """Those of sandboxes. The supervisors' is made once and stays, as the one above it does."""
     return {str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob("*")
-            if path.is_dir() and "/microsandbox/" in str(path)}
+            if path.is_dir() and "/microsandbox/" in str(path) and path.name != "supervisors"}
 
 
 def mounts():

@@ -25,12 +25,12 @@ def parts():
 
 
 def refused(msb, *words, code=125, prefix=(), env=None):
-    """Runs what must be refused; its message. Lines about the isolation in force do not count."""
+    """Runs what must be refused; its message. Lines about the isolation and the limits in force do not count."""
     done = subprocess.run([*prefix, *msb.argv(*words)], capture_output=True, timeout=120,
                           env={**msb.env, **(env or {})}, stdin=subprocess.DEVNULL)
     text = done.stderr.decode()
     assert done.returncode == code, text
-    lines = [line for line in text.splitlines() if not line.startswith("isolation ")]
+    lines = [line for line in text.splitlines() if not line.startswith(("isolation ", "limits "))]
     assert done.stdout == b""
     assert lines[0].startswith("msb: "), lines
     assert len(lines) == 2 and lines[1].startswith("  fix: "), lines

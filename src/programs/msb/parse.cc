@@ -129,6 +129,8 @@ void Describe(Description& d, ExeOptions& o) {
   d.Value("--require", "LEVEL", "Refuse anything weaker than this", o.required,
           sandbox::ParseIsolation);
   d.Switch("--require-limits", "Refuse when a limit cannot be set", o.require_limits);
+  d.Value("--cgroup", "DIR", "Make its cgroup in this one, which is yours to divide", o.cgroup,
+          NotEmpty);
   d.Switch("--debug-console", "Show the guest kernel's console on stderr", o.debug_console);
   DescribeProgram(d, o.program);
 }

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "programs/msb/commands.h"
+#include "programs/msb/program_spec.h"
 
 namespace msb::cli {
 namespace {
@@ -105,6 +106,8 @@ TEST(ParseExe, UnderstandsEveryOption) {
                                  "--require",
                                  "vm-emulated",
                                  "--require-limits",
+                                 "--cgroup",
+                                 "/sys/fs/cgroup/mine",
                                  "--debug-console",
                                  "img"});
   EXPECT_EQ(exe.cpus, 2u);
@@ -117,6 +120,8 @@ TEST(ParseExe, UnderstandsEveryOption) {
   EXPECT_TRUE(exe.detach && exe.program.no_stdin && exe.program.quiet && exe.program.json);
   EXPECT_TRUE(exe.require_limits && exe.debug_console);
   EXPECT_EQ(exe.timeout, std::chrono::seconds(10));
+  EXPECT_EQ(exe.cgroup, "/sys/fs/cgroup/mine");
+  EXPECT_EQ(MakeSandboxSpec(exe)->cgroup, exe.cgroup);
   EXPECT_EQ(exe.hostname, "h");
   EXPECT_EQ(exe.program.terminal, TerminalMode::kNever);
   EXPECT_EQ(exe.program.status_fd, 7);

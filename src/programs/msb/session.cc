@@ -10,6 +10,7 @@
 #include <array>
 
 #include "base/text.h"
+#include "programs/msb/record_view.h"
 #include "sys/process.h"
 
 namespace msb::cli {
@@ -78,6 +79,11 @@ void Session::OnReady(const std::string& record_json) {
   end_.hello_seen = true;
   end_.ready = Clock::now();
   end_.record_json = record_json;
+  if (options_.quiet || options_.role != Role::kOwner) return;
+  std::string note = LimitsNote(ViewRecord(record_json));
+  if (note.empty()) return;
+  if (progress_) progress_->Clear();
+  Notice(note, options_.format);
 }
 
 void Session::OnStarted(uint32_t, uint32_t) {
