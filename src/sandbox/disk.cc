@@ -84,7 +84,8 @@ Result<UniqueFd> OpenTemplate(BorrowedFd cache, const std::string& name, uint64_
 Result<UniqueFd> MakeTemplate(BorrowedFd cache, const std::string& name, uint64_t size_bytes) {
   // One maker at a time: the others wait and find it done.
   auto gate = TRY(sys::FileLock::WaitExclusive(
-      TRY(sys::OpenAt(cache, ".gate", O_RDWR | O_CREAT | O_NOFOLLOW, 0600))));
+      TRY(sys::OpenAt(cache, ".gate", O_RDWR | O_CREAT | O_NOFOLLOW, 0600)),
+      Deadline::After(2 * kMakeTimeout)));
   auto made = OpenTemplate(cache, name, size_bytes);
   if (made || made.error().sys_errno() != ENOENT) return made;
   UniqueFd file = TRY(sys::UnnamedFile(cache));

@@ -28,7 +28,7 @@ Result<bool> IsKept(BorrowedFd sandboxes, const std::string& id) {
 // Under the exclusive gate only: nobody is making a record, so a free lock is a dead maker's. The
 // slow part, removing the trees, happens after it is given back.
 Result<void> SetAsideRecords(BorrowedFd sandboxes, std::vector<std::string>& removed) {
-  auto gate = TRY(sys::FileLock::WaitExclusive(TRY(OpenGate(sandboxes))));
+  auto gate = TRY(PassGate(sandboxes, GateMode::kExclusive));
   for (const std::string& name : TRY(sys::ListDirectory(sandboxes))) {
     if (!IsRecordName(name) || TRY(IsKept(sandboxes, name))) continue;
     TRY(sys::RenameAt(sandboxes, name, sandboxes, Cat(kDeadPrefix, name)));

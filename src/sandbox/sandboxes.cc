@@ -19,6 +19,7 @@ namespace msb::sandbox {
 namespace {
 
 constexpr size_t kShortestPrefix = 4;
+constexpr auto kLeavePatience = std::chrono::seconds(5);
 
 Result<std::optional<UniqueFd>> OpenSandboxes(const Home& home) {
   auto dir = sys::OpenAt(home.dir(), kSandboxesDir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
@@ -148,7 +149,7 @@ bool LeavesSoon(BorrowedFd sandboxes, const std::string& id) {
   const auto& state = (*stored)->state;
   if (!state || state->state != State::kEnded) return false;
   auto lock = sys::OpenAt(sandboxes, Cat(id, "/", kLockFile), O_RDONLY | O_NOFOLLOW);
-  return lock && sys::FileLock::WaitShared(std::move(*lock));
+  return lock && sys::FileLock::WaitShared(std::move(*lock), Deadline::After(kLeavePatience));
 }
 
 }  // namespace
@@ -156,7 +157,7 @@ bool LeavesSoon(BorrowedFd sandboxes, const std::string& id) {
 Result<void> RemoveSandbox(const Home& home, const RecordInfo& record) {
   auto sandboxes = TRY(OpenSandboxes(home));
   if (!sandboxes) return {};
-  auto gate = TRY(sys::FileLock::WaitExclusive(TRY(OpenGate(*sandboxes))));
+  auto gate = TRY(PassGate(*sandboxes, GateMode::kExclusive));
   std::string shown = record.name.empty() ? record.id : record.name;
   if (TRY(IsAlive(*sandboxes, record.id)) && !LeavesSoon(*sandboxes, record.id))
     return Error(Code::kFailedPrecondition, Cat("sandbox ", shown, " is running"))

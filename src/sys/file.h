@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/deadline.h"
 #include "base/fd.h"
 #include "base/result.h"
 
@@ -65,6 +66,8 @@ Result<void> RenameAt(BorrowedFd from_dir, const std::string& from, BorrowedFd t
                       const std::string& to, unsigned flags = 0);
 Result<void> SymlinkAt(const std::string& target, BorrowedFd dir, const std::string& path);
 Result<std::string> ReadLinkAt(BorrowedFd dir, const std::string& path);
+// Now as the time of its last access and change.
+Result<void> Touch(BorrowedFd fd);
 Result<void> Sync(BorrowedFd fd);
 Result<void> DataSync(BorrowedFd fd);
 
@@ -97,8 +100,9 @@ class [[nodiscard]] FileLock {
   // kUnavailable when another holds it.
   static Result<FileLock> TryExclusive(UniqueFd fd);
   static Result<FileLock> TryShared(UniqueFd fd);
-  static Result<FileLock> WaitExclusive(UniqueFd fd);
-  static Result<FileLock> WaitShared(UniqueFd fd);
+  // kDeadlineExceeded with the names of the processes that hold it.
+  static Result<FileLock> WaitExclusive(UniqueFd fd, Deadline deadline);
+  static Result<FileLock> WaitShared(UniqueFd fd, Deadline deadline);
   // Is an exclusive lock held by anyone? Does not take it (F_OFD_GETLK).
   static Result<bool> IsHeld(BorrowedFd fd);
 
