@@ -76,8 +76,13 @@ Result<void> RemoveSandbox(const Home& home, const RecordInfo& record);
 // The record's directory, for its logs (log_reader.h).
 Result<UniqueFd> OpenRecord(const Home& home, const RecordInfo& record);
 
-// Removes what no lock owns: records half made, cgroups, id slots, files. Each line of the answer
-// names one thing that was removed.
+// Removes what no lock owns: records half made, cgroups, files; and disk templates of sizes that
+// nothing was started with for 30 days. Each line of the answer names one thing that was removed.
 Result<std::vector<std::string>> CollectGarbage(const Home& home);
+
+// Before a start or a listing: removes what dead attached sandboxes have left, which nobody will
+// look at. Detached ones stay until `msb rm`. Costs some system calls a record when there is
+// nothing to do. What cannot be done is left for gc, and never an error here.
+void Reconcile(const Home& home);
 
 }  // namespace msb::sandbox

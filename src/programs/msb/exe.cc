@@ -41,6 +41,7 @@ Result<Prepared> Prepare(const ExeOptions& options) {
     program.command.insert(program.command.begin(), options.image);
   auto spec = TRY(MakeSandboxSpec(options));
   auto home = TRY(sandbox::Home::Open());
+  sandbox::Reconcile(home);
   auto choice = TRY(sandbox::ChooseIsolation(home.dir(), options.isolation, options.required));
   spec.isolation = choice.isolation;
   auto parts = TRY(sandbox::FindParts());

@@ -68,6 +68,7 @@ std::string JsonOf(const std::vector<sandbox::RecordInfo>& records) {
 
 Result<std::vector<sandbox::RecordInfo>> List(bool all) {
   auto home = TRY(sandbox::Home::Open());
+  sandbox::Reconcile(home);
   auto records = TRY(sandbox::ListSandboxes(home));
   if (!all) std::erase_if(records, [](const auto& r) { return r.state == sandbox::State::kEnded; });
   std::stable_sort(records.begin(), records.end(), [](const auto& a, const auto& b) {
