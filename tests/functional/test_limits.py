@@ -11,7 +11,7 @@ import uuid
 
 import pytest
 
-from conftest import until
+from conftest import cgroups, until
 from test_bad_input import elsewhere, refused
 from test_crash import kill, named, nothing_runs
 
@@ -145,6 +145,7 @@ def test_a_sandbox_does_not_stay_in_its_callers_cgroup(msb, no_trace, given):
     assert done.returncode == 0, done.stderr
     assert members(caller) == []
     (record,) = msb.ps()
+    assert cgroups(msb.home) == set(record["cgroups"])
     assert caller.name not in place(record["supervisor_pid"])
     for pid in named("qemu-system"):
         assert caller.name not in place(pid)
