@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's machine: what it has, what is shared with it, how it ends."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+
+from conftest import LAB, NAME, alive, descendants_of, tools_lab, until
+
+
+def test_it_has_what_our_tests_need(lab):
+    script = """
+        test -c /dev/kvm && test -c /dev/net/tun && test -c /dev/fuse || echo a device
+        test "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs || echo cgroup2
+        for c in cpu cpuset memory io pids; do grep -qw $c /sys/fs/cgroup/cgroup.subtree_control || echo $c; done
+        test -d /sys/kernel/tracing/events/kvm/kvm_entry || echo tracepoints
+        unshare --user --map-root-user --mount --pid --net --ipc --uts --cgroup --time --fork true || echo namespaces
+        grep -q landlock /sys/kernel/security/lsm || echo landlock
+        test "$(stat -fc %T /lab/ext4)" = ext2/ext3 || echo ext4
+        grep -q svm /proc/cpuinfo || echo svm
+        nproc
+    """
+    assert lab("sh", "-c", script).stdout == b"1\n"
+
+
+def test_this_hosts_files_are_there_and_stay_as_they_are(lab, tmp_path):
+    (tmp_path / "file").write_text("from the host")
+    done = lab("sh", "-c", "cat file; echo changed > file; cat file; echo new > other", cwd=tmp_path)
+    assert done.stdout == b"from the hostchanged\n"
+    assert (tmp_path / "file").read_text() == "from the host"
+    assert not (tmp_path / "other").exists()
+
+
+def test_one_command_in_a_lab_of_its_own_writes_back_where_it_may(tmp_path):
+    done = tools_lab("--write", tmp_path, "--", "sh", "-c", "cat > result; exit 9", input=b"written inside", cwd=tmp_path)
+    assert done.returncode == 9, done.stderr.decode()
+    assert (tmp_path / "result").read_bytes() == b"written inside"
+
+
+def test_status_names_the_lab(lab):
+    labs = json.loads(tools_lab("status", "--json").stdout)["labs"]
+    assert [(one["kernel"], one["cpus"], one["mine"]) for one in labs if one["name"] == NAME] == [("6.12", 1, True)]
+
+
+def test_a_second_lab_of_that_name_is_refused(lab):
+    again = tools_lab("start", "--name", NAME)
+    assert again.returncode == 125 and b"runs already" in again.stderr
+
+
+def test_without_a_lab_the_remedy_is_named():
+    done = tools_lab("run", "--name", "nowhere", "true")
+    assert done.returncode == 125
+    assert done.stderr == b"tools/lab: no lab named nowhere runs: tools/lab start\n"
+    assert tools_lab("stop", "--name", "nowhere").returncode == 0
+
+
+def test_bad_options_are_refused():
+    for options in (["start", "--cpus", "99"], ["start", "--memory", "lots"], ["--kernel", "/no/such/kernel", "--", "true"],
+                    ["--write", "/no/such/folder", "--", "true"], ["--bogus"], ["run"], []):
+        done = tools_lab(*options)
+        assert done.returncode == 125, options
+        assert done.stderr, options
+
+
+def places(name):
+    base = pathlib.Path(os.environ.get("XDG_RUNTIME_DIR") or "/run") / "microsandbox-lab"
+    return list(base.glob(f"*-{name}*"))
+
+
+def keeper_of(name):
+    """The process that holds the lab's lock is the parent of its QEMU."""
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if any(f"-{name}/lock" in os.readlink(link) for link in (entry / "fd").iterdir()):
+                return int(entry.name)
+        except OSError:
+            continue
+    return None
+
+
+def test_kill_9_of_a_lab_for_one_command_leaves_nothing():
+    once = subprocess.Popen([LAB, "--", "sh", "-c", "echo ready; sleep 600"], stdout=subprocess.PIPE)
+    assert once.stdout.readline() == b"ready\n"
+    theirs = descendants_of(once.pid)
+    assert len(theirs) >= 3  # the keeper, QEMU, virtiofsd
+    once.kill()
+    once.wait()
+    once.stdout.close()
+    until(lambda: not any(map(alive, theirs)), "the end of the lab's processes", 10)
+    until(lambda: not places(f"once-{once.pid}"), "its folder to go", 10)
+
+
+def test_kill_9_of_the_keeper_leaves_nothing_that_runs():
+    name = f"{NAME}-killed"
+    assert tools_lab("start", "--name", name).returncode == 0
+    keeper = keeper_of(name)
+    theirs = descendants_of(keeper)
+    os.kill(keeper, signal.SIGKILL)
+    until(lambda: not any(map(alive, theirs)), "the end of the lab's processes", 10)
+    assert tools_lab("run", "--name", name, "true").returncode == 125
+    tools_lab("status")
+    assert not places(name)
+
+
+def test_a_panic_ends_the_run_and_keeps_the_console():
+    done = tools_lab("--", "sh", "-c", "echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger; sleep 60")
+    assert done.returncode == 125
+    text = done.stderr.decode()
+    kept = re.search(r"the lab's kernel panicked; its console: (.*)", text)
+    assert kept, text
+    console = pathlib.Path(kept[1].strip())
+    assert "sysrq triggered crash" in console.read_text(errors="replace").lower()
+    console.unlink()
+
+
+def test_a_missing_tool_is_named_with_its_package(tmp_path):
+    for tool in ("python3", "c++", "mke2fs", "cpio", "env"):
+        (tmp_path / tool).symlink_to(subprocess.run(["which", tool], capture_output=True, text=True).stdout.strip())
+    done = tools_lab("--", "true", env={**os.environ, "PATH": str(tmp_path)})
+    assert done.returncode == 125
+    assert done.stderr == b"tools/lab: packages are missing: apt-get install qemu-system-x86\n"

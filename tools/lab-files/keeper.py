@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keeper: one process a lab, which owns its QEMU, gives each client's run a channel of the one
+port into the lab, and takes everything down in the end."""
+
+import json
+import os
+import pathlib
+import selectors
+import shutil
+import signal
+import socket
+import time
+
+import machine
+import parts
+import places
+import wire
+
+BOOT_SECONDS = 120
+POWER_OFF_SECONDS = 10
+KEPT_CONSOLES = 10
+
+
+class Client:
+    def __init__(self, end):
+        self.end = end
+        self.reader = wire.Reader()
+        self.unsent = bytearray()
+        self.channel = None
+
+
+class Keeper:
+    """Lives from Start to the end of its lab. `lease`: a descriptor whose hang-up ends the lab, or None."""
+
+    def __init__(self, options, folder, lock, lease):
+        self.options = options
+        self.folder = folder
+        self.lock = lock
+        self.lease = lease
+        self.selector = selectors.DefaultSelector()
+        self.console = folder / "console"
+        self.clients = {}
+        self.next_channel = 1
+        self.unsent = bytearray()
+        self.port_reader = wire.Reader()
+        self.began = time.monotonic()
+        self.up_ms = None
+        self.mounting = list(options["write"])
+        self.stopping_since = None
+        self.orderly = False
+        self.waiting_for_boot = []
+        self.held = []  # frames of clients that came before the lab was up
+        self.processes = []
+        self.problem = None
+
+    def start(self):
+        self.log = open(self.folder / "log", "ab", buffering=0)
+        shares = [("host", self.options["root"], False)]
+        shares += [(f"write{i}", folder, True) for i, folder in enumerate(self.options["write"])]
+        shares = [machine.Share(*share, self.log) for share in shares]
+        self.port, theirs = socket.socketpair()
+        disk = parts.disk(self.options["disk"] << 20)
+        command = machine.qemu(self.options, theirs.fileno(), shares, disk, self.console,
+                               self.options["kernel_file"], pathlib.Path(self.options["server"]),
+                               self.options["rate"])
+        qemu = machine.spawn(command, [theirs.fileno(), disk, *(share.socket.fileno() for share in shares)],
+                             self.log)
+        self.processes = [qemu, *(share.process for share in shares)]
+        for end in (theirs, *(share.socket for share in shares)):
+            end.close()
+        os.close(disk)
+        self.listener = places.listen(self.folder)
+        self.listener.setblocking(False)
+        self.port.setblocking(False)
+        self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
+        self.selector.register(self.port, selectors.EVENT_READ, self.port_ready)
+        self.selector.register(os.pidfd_open(qemu.pid), selectors.EVENT_READ, self.machine_ended)
+        if self.lease is not None:
+            self.selector.register(self.lease, selectors.EVENT_READ, lambda _: self.stop(orderly=False))
+        wake, waker = socket.socketpair()
+        waker.setblocking(False)
+        signal.set_wakeup_fd(waker.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: self.stop(orderly=True))
+        self.selector.register(wake, selectors.EVENT_READ, lambda _: wake.recv(64))
+        self.waker = waker
+
+    def run(self, started):
+        """Until the lab is over. Calls `started` when clients can connect."""
+        try:
+            self.start()
+            started()
+            while self.processes and self.processes[0].poll() is None:
+                for key, events in self.selector.select(self.patience()):
+                    key.data(events)
+                self.check_deadlines()
+        except (OSError, parts.LabError) as error:
+            self.problem = str(error)
+        finally:
+            self.take_down()
+
+    def deadline(self):
+        if self.stopping_since is not None:
+            return self.stopping_since + POWER_OFF_SECONDS
+        if self.up_ms is None:
+            return self.began + BOOT_SECONDS
+        return self.began + self.options["lifetime"]
+
+    def patience(self):
+        return max(0.0, self.deadline() - time.monotonic())
+
+    def check_deadlines(self):
+        if time.monotonic() < self.deadline():
+            return
+        if self.stopping_since is not None:
+            self.processes[0].kill()
+        elif self.up_ms is None:
+            self.problem = f"the lab did not come up in {BOOT_SECONDS} s"
+            self.stop(orderly=False)
+        else:
+            self.problem = f"the lab's lifetime of {self.options['lifetime']} s is over"
+            self.stop(orderly=True)
+
+    def stop(self, orderly):
+        """Orderly: what was written to shared folders is synced first."""
+        if self.stopping_since is None:
+            self.stopping_since = time.monotonic()
+            self.orderly = orderly and self.up_ms is not None
+            if self.orderly:
+                self.to_port(wire.frame(wire.POWER_OFF))
+        if not self.orderly:
+            self.processes[0].kill()
+
+    # The lab's side.
+
+    def port_ready(self, events):
+        if events & selectors.EVENT_WRITE:
+            self.flush_port()
+        if not events & selectors.EVENT_READ:
+            return
+        try:
+            piece = self.port.recv(1 << 18)
+        except (BlockingIOError, ConnectionResetError):
+            return
+        if not piece:
+            self.selector.unregister(self.port)
+            return
+        for kind, extra, channel, body in self.port_reader.feed(piece):
+            if kind == wire.HELLO:
+                self.hello_ms = wire.read_number(body)
+                self.mount_next()
+            elif kind == wire.MOUNTED:
+                failed = wire.read_number(body)
+                if failed:
+                    self.problem = f"mount {self.mounting[0]} in the lab: {os.strerror(failed)}"
+                    self.stop(orderly=False)
+                    return
+                self.mounting.pop(0)
+                self.mount_next()
+            elif channel in self.clients:
+                self.to_client(self.clients[channel], wire.frame(kind, channel, body, extra))
+                if kind in (wire.EXIT, wire.FAILED):
+                    self.clients.pop(channel).channel = None
+
+    def mount_next(self):
+        if self.mounting:
+            tag = f"write{len(self.options['write']) - len(self.mounting)}"
+            self.to_port(wire.frame(wire.MOUNT, body=f"{tag}\0{self.mounting[0]}\0".encode()))
+            return
+        self.up_ms = int((time.monotonic() - self.began) * 1000)
+        for client in self.waiting_for_boot:
+            self.to_client(client, wire.frame(wire.STATUS, body=self.status()))
+        self.to_port(b"".join(self.held))
+        self.waiting_for_boot = self.held = []
+
+    def to_port(self, data):
+        self.unsent += data
+        self.flush_port()
+
+    def flush_port(self):
+        try:
+            sent = self.port.send(self.unsent)
+            del self.unsent[:sent]
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            pass
+        self.watch(self.port, self.unsent, self.port_ready)
+
+    def machine_ended(self, _):
+        """The loop ends by itself; here is only said why."""
+        self.processes[0].wait()
+        if self.stopping_since is None and self.problem is None:
+            text = self.console.read_text(errors="replace") if self.console.exists() else ""
+            panicked = "Kernel panic" in text or "Oops" in text
+            self.problem = "the lab's kernel panicked" if panicked else "the lab's machine ended by itself"
+
+    # The clients' side.
+
+    def accept(self, _):
+        try:
+            end, _ = self.listener.accept()
+        except BlockingIOError:
+            return
+        end.setblocking(False)
+        client = Client(end)
+        self.selector.register(end, selectors.EVENT_READ, lambda events: self.client_ready(client, events))
+
+    def client_ready(self, client, events):
+        if events & selectors.EVENT_WRITE:
+            self.flush_client(client)
+        if not events & selectors.EVENT_READ:
+            return
+        try:
+            piece = client.end.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        if not piece:
+            self.drop(client)
+            return
+        for kind, extra, _, body in client.reader.feed(piece):
+            self.handle(client, kind, extra, body)
+
+    def handle(self, client, kind, extra, body):
+        if kind == wire.STATUS:
+            if self.up_ms is None:
+                self.waiting_for_boot.append(client)
+            else:
+                self.to_client(client, wire.frame(wire.STATUS, body=self.status()))
+        elif kind == wire.STOP:
+            self.stop(orderly=True)
+        elif kind == wire.OPEN:
+            if client.channel is None:
+                client.channel = self.next_channel
+                self.next_channel += 1
+                self.clients[client.channel] = client
+            self.to_run(wire.frame(kind, client.channel, body, extra))
+        elif client.channel is not None:
+            self.to_run(wire.frame(kind, client.channel, body, extra))
+
+    def to_run(self, data):
+        if self.up_ms is None:
+            self.held.append(data)
+        else:
+            self.to_port(data)
+
+    def status(self):
+        return json.dumps({"name": self.options["name"], "kernel": self.options["kernel"],
+                           "cpus": self.options["cpus"], "memory_mib": self.options["memory"],
+                           "init": self.options["init"], "runs": len(self.clients),
+                           "up_after_ms": self.up_ms, "age_s": int(time.monotonic() - self.began),
+                           "console": str(self.console)}).encode()
+
+    def to_client(self, client, data):
+        client.unsent += data
+        self.flush_client(client)
+
+    def flush_client(self, client):
+        try:
+            sent = client.end.send(client.unsent)
+            del client.unsent[:sent]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.drop(client)
+            return
+        self.watch(client.end, client.unsent, lambda events: self.client_ready(client, events))
+
+    def watch(self, end, unsent, ready):
+        """Waits for room only while there is something to send."""
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
+        try:
+            if self.selector.get_key(end).events != wanted:
+                self.selector.modify(end, wanted, ready)
+        except KeyError:
+            pass
+
+    def drop(self, client):
+        """A client is gone: so is its run."""
+        try:
+            self.selector.unregister(client.end)
+        except KeyError:
+            return
+        client.end.close()
+        if client in self.waiting_for_boot:
+            self.waiting_for_boot.remove(client)
+        if client.channel is not None:
+            del self.clients[client.channel]
+            self.to_run(wire.frame(wire.HANG_UP, client.channel))
+
+    # The end.
+
+    def take_down(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        if self.problem:
+            notice = f"{self.problem}{self.keep_console()}"
+            self.accept(None)  # One that came just now is to know as well.
+            for key in list(self.selector.get_map().values()):
+                end = key.fileobj
+                if isinstance(end, socket.socket) and end not in (self.listener, self.port, self.waker):
+                    try:
+                        end.setblocking(False)
+                        end.send(wire.frame(wire.NOTICE, body=notice.encode()[:wire.LARGEST_BODY]))
+                    except OSError:
+                        pass
+        places.release(self.folder)
+        os.close(self.lock)
+
+    def keep_console(self):
+        """Copies the console's log beside the other logs of the clone and says where."""
+        try:
+            logs = parts.ROOT / "build/logs"
+            logs.mkdir(parents=True, exist_ok=True)
+            kept = logs / f"lab-console-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+            with open(kept, "wb") as out:
+                for source in (self.console, self.folder / "log"):
+                    if source.exists():
+                        with open(source, "rb") as text:
+                            shutil.copyfileobj(text, out)
+            for old in sorted(logs.glob("lab-console-*"))[:-KEPT_CONSOLES]:
+                old.unlink(missing_ok=True)
+            return f"; its console: {kept}"
+        except OSError as error:
+            return f"; its console could not be kept: {error}"

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of a lab: QEMU and a virtiofsd for each folder shared with it. They die with the
+process that started them, however that ends."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+
+import parts
+
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+
+def spawn(command, descriptors, log):
+    """A child that does not outlive us."""
+    parent = os.getpid()
+
+    def tie():
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    # In a session of its own: a Ctrl-C at the caller's terminal is not for it.
+    return subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                            pass_fds=descriptors, preexec_fn=tie, start_new_session=True, cwd="/")
+
+
+class Share:
+    """A folder of this machine, served to QEMU over a connected socket."""
+
+    def __init__(self, tag, folder, writable, log):
+        self.tag = tag
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind("")  # A name that the kernel chooses, in no file system.
+        listener.listen(1)
+        cache = "none" if writable else "auto"
+        self.process = spawn([parts.VIRTIOFSD, f"--fd={listener.fileno()}", "-o",
+                              f"source={folder},cache={cache},sandbox=chroot"],
+                             [listener.fileno()], log)
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(listener.getsockname())
+        listener.close()
+
+
+def qemu(options, port, shares, disk, console, kernel, server, rate):
+    """The command line. `port`, `disk`: descriptors; `console`: the file that the console goes to."""
+    # No firmware tables and no PCI: nothing to probe makes it boot a second sooner than a q35 does.
+    # With the timers' rates given (command_line) our 6.12 needs no PIT either.
+    machine = "microvm,acpi=off,pic=off,rtc=on,isa-serial=on,memory-backend=memory"
+    if options["kernel"] == "6.12":
+        machine += ",pit=off"
+    command = [
+        "qemu-system-x86_64", "-name", "lab", "-nodefaults", "-no-user-config", "-display", "none",
+        "-no-reboot", "-M", machine, "-global", "virtio-mmio.force-legacy=false",
+        "-accel", "tcg,thread=multi", "-cpu", "max,+svm,+npt",
+        "-smp", options["cpus"], "-m", f"{options['memory']}M",
+        "-object", f"memory-backend-memfd,id=memory,size={options['memory']}M,share=on",
+        "-kernel", kernel, "-initrd", server / "initramfs.cpio", "-append", command_line(options, rate),
+        "-chardev", f"file,id=console,path={console}", "-serial", "chardev:console",
+        "-device", "virtio-serial-device,max_ports=2", "-chardev", f"socket,id=port,fd={port}",
+        "-device", "virtserialport,nr=1,chardev=port,name=lab",
+        "-add-fd", f"fd={disk},set=1", "-blockdev",
+        "driver=raw,node-name=disk,discard=unmap,file.driver=file,file.filename=/dev/fdset/1",
+        "-device", "virtio-blk-device,drive=disk",
+    ]
+    for share in shares:
+        command += ["-chardev", f"socket,id={share.tag},fd={share.socket.fileno()}",
+                    "-device", f"vhost-user-fs-device,chardev={share.tag},tag={share.tag}"]
+    return command
+
+
+def command_line(options, rate):
+    """Of the kernel. Every oops is the end: a lab that goes on after one would lie."""
+    words = ["console=ttyS0", "8250.nr_uarts=1", "loglevel=5", "panic=-1", "reboot=t", "oops=panic",
+             "mitigations=off", "nowatchdog", "tsc=reliable", f"tsc_early_khz={rate}",
+             # Of our patches to 6.12; elsewhere unknown words go unheard.
+             "lapic_timer_khz=1000000", "noreplace-returns", "keep_initmem",
+             f"lab.init={options['init']}"]
+    return " ".join(words)
