@@ -70,6 +70,15 @@ size_t CopyTo(std::span<const Segment> segments, size_t skip, std::span<const st
   });
 }
 
+size_t ToParts(std::span<const Segment> segments, size_t skip, size_t limit,
+               std::span<iovec> parts) {
+  size_t count = 0;
+  Walk(segments, skip, limit, [&](Segment piece, size_t) {
+    if (count < parts.size()) parts[count++] = {piece.data(), piece.size()};
+  });
+  return count;
+}
+
 Queue::Queue(const GuestMemory& memory, const QueueConfig& config, EventIndex event_index,
              const QueueState& state)
     : memory_(&memory),

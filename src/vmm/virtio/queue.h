@@ -21,6 +21,8 @@
 
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -71,6 +73,11 @@ struct Chain {
 size_t CopyFrom(std::span<const Segment> segments, size_t skip, std::span<std::byte> out);
 // Copies to the pieces, `skip` bytes in; how many fitted.
 size_t CopyTo(std::span<const Segment> segments, size_t skip, std::span<const std::byte> in);
+
+// The pieces as a system call takes them: `limit` bytes from `skip` on, or as many as fit `parts`.
+// How many parts there are.
+size_t ToParts(std::span<const Segment> segments, size_t skip, size_t limit,
+               std::span<iovec> parts);
 
 // One thread at a time.
 class Queue {

@@ -23,6 +23,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "vmm/virtio/block/disk.h"
 #include "vmm/virtio/block/request.h"
 #include "vmm/virtio/block/worker.h"
 #include "vmm/virtio/device.h"
@@ -30,11 +31,6 @@
 namespace msb::vmm {
 
 enum class DiskAccess : uint8_t { kReadOnly, kWritable };
-enum class DiskFlush : uint8_t {
-  kThrowAway,  // Nobody will read it after this machine: flush is not even offered.
-  kKeep,       // fdatasync().
-};
-
 struct BlockOptions {
   DiskAccess access = DiskAccess::kReadOnly;
   DiskFlush flush = DiskFlush::kThrowAway;
@@ -60,7 +56,7 @@ class BlockDevice final : public Device {
                                                      BlockOptions options);
   ~BlockDevice() override;
 
-  uint64_t sectors() const { return disk_.sectors; }
+  uint64_t sectors() const { return disk_.shape().sectors; }
   const BlockMetrics& metrics() const { return metrics_; }
 
   uint32_t device_id() const override;
@@ -73,18 +69,22 @@ class BlockDevice final : public Device {
   std::optional<BorrowedFd> KickFd(size_t queue) const override;
 
  private:
-  BlockDevice(BlockWorker& worker, UniqueFd file, UniqueFd kick, BlockOptions options,
-              uint64_t sectors);
+  BlockDevice(BlockWorker& worker, Disk disk, UniqueFd kick, BlockOptions options);
+  void Kick();
   // Worker thread.
+  Result<void> Watch();
   void Serve();
+  // Does one request; false when there is none, or none can be done now.
   bool ServeOne();
+  DiskOutcome Perform(const BlockRequest& request, const Chain& chain);
+  DiskOutcome GetId(const BlockRequest& request, const Chain& chain);
+  DiskOutcome DoRanges(const BlockRequest& request, const Chain& chain);
   void Hold();
 
   BlockWorker& worker_;
-  UniqueFd file_;
   UniqueFd kick_;  // An eventfd.
   const BlockOptions options_;
-  const DiskShape disk_;
+  Disk disk_;
   BlockMetrics metrics_;
   // Set before Reset() asks the worker to stop, so that it does not first empty a long queue.
   std::atomic<bool> stopping_ = false;
@@ -93,7 +93,8 @@ class BlockDevice final : public Device {
   event::Loop::Registration watch_;
   event::Loop::Timer retry_;
   ActiveDevice active_;
-  bool held_ = false;
+  bool held_ = false;  // Until retry_ fires.
+  bool told_ = false;  // The owner knows that storage is full.
 };
 
 }  // namespace msb::vmm

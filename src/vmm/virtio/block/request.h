@@ -15,10 +15,12 @@
 namespace msb::vmm {
 
 inline constexpr uint64_t kSectorBytes = 512;
+inline constexpr size_t kBlockHeaderBytes = 16;
 // A range of a discard can be this long, and a request has at most this many: so one request keeps
 // the worker for a bounded time.
 inline constexpr uint32_t kMaxDiscardSectors = 1U << 21;
 inline constexpr uint32_t kMaxDiscardRanges = 32;
+inline constexpr size_t kRangeBytes = 16;
 inline constexpr size_t kDiskIdBytes = 20;
 
 struct DiskShape {
@@ -32,28 +34,23 @@ enum class BlockOperation : uint8_t { kRead, kWrite, kFlush, kGetId, kDiscard, k
 enum class BlockStatus : uint8_t { kOk = 0, kIoError = 1, kUnsupported = 2 };
 
 struct BlockRequest {
+  BlockStatus refusal = BlockStatus::kOk;  // Else to be answered so, and nothing done.
   BlockOperation operation = BlockOperation::kRead;
   uint64_t offset = 0;      // Bytes into the disk; of reads and writes.
-  uint32_t data_bytes = 0;  // Of the data beside header and status.
-};
-
-struct ParsedRequest {
-  // None: answer with `refusal`.
-  std::optional<BlockRequest> request;
-  BlockStatus refusal = BlockStatus::kOk;
+  uint32_t data_bytes = 0;  // Beside header and status: of what is read or written, or of ranges.
 };
 
 // nullopt when the chain has no room for header or status: the driver's mistake.
-std::optional<ParsedRequest> ParseBlockRequest(const Chain& chain, const DiskShape& disk);
+std::optional<BlockRequest> ParseBlockRequest(const Chain& chain, const DiskShape& disk);
 
-struct DiskRange {
+// One range of a discard or write-zeroes request. Refused when it is not on the disk, is longer
+// than we said, or has flags that we do not know.
+struct BlockRange {
+  BlockStatus refusal = BlockStatus::kOk;
   uint64_t offset = 0;  // Bytes.
   uint64_t bytes = 0;
 };
-inline constexpr size_t kRangeBytes = 16;
-// One range of a discard or write-zeroes request; nullopt when it is not on the disk, is longer
-// than we said, or has flags that we do not know.
-std::optional<DiskRange> ParseRange(std::span<const std::byte, kRangeBytes> bytes,
-                                    BlockOperation operation, const DiskShape& disk);
+BlockRange ParseBlockRange(std::span<const std::byte, kRangeBytes> bytes, BlockOperation operation,
+                           const DiskShape& disk);
 
 }  // namespace msb::vmm

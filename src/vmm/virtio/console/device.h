@@ -63,17 +63,21 @@ class ConsoleDevice final : public Device {
   void Reset() override;
 
  private:
-  explicit ConsoleDevice(ConsoleOptions& options);
-  Result<void> Watch(event::Loop& loop, size_t port, UniqueFd socket);
+  ConsoleDevice(event::Loop& loop, ConsoleOptions& options);
   void ReceiveControl();
   void HandleControl(const ControlMessage& message);
+  void HandlePortReady(size_t port);
   void SendControl();
-  void HostOpenChanged(size_t port);
+  size_t WriteReply(const Chain& chain, ControlReplies::Due due);
+  void HostOpenChanged(bool open);
 
+  event::Loop& loop_;
   const std::string agent_name_;
   std::function<void(bool open)> channel_;
   std::array<std::unique_ptr<Port>, kConsolePorts> ports_;
   ControlReplies replies_;
+  bool agent_announced_ = false;  // The driver knows the agent port and can be told of it.
+  event::Loop::Timer control_more_;
   ActiveDevice active_;
 };
 

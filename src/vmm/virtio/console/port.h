@@ -37,6 +37,8 @@ class Port {
       : loop_(loop), kind_(kind), hung_up_(std::move(hung_up)) {}
 
   Result<void> Attach(UniqueFd socket);
+  // Closes the host's end.
+  void HangUp();
   bool host_open() const { return static_cast<bool>(socket_); }
   bool guest_open() const { return guest_open_; }
   // The guest opened or closed its end. True when that is news.
@@ -55,12 +57,12 @@ class Port {
   enum class Round : uint8_t { kDone, kMore, kBlocked };
 
   void OnSocket(event::Ready ready);
-  void HangUp();
   bool MayReceive() const;
-  Round ReceiveRound();
-  Round TransmitRound();
+  void Receive();
+  Round ReceiveRound(Queue& queue);
+  Round TransmitRound(Queue& queue);
   void Settle();
-  bool CheckBroken(const Queue& queue);
+  void Signal(Queue& queue);
 
   event::Loop& loop_;
   const PortKind kind_;
@@ -72,10 +74,11 @@ class Port {
   std::optional<Queue>* transmit_ = nullptr;
   DeviceSignal* signal_ = nullptr;
   bool guest_open_ = false;
-  bool reopen_needed_ = false;     // The host hung up while the guest had its end open.
-  bool receive_starved_ = false;   // The guest has no buffers: do not ask the socket.
-  bool transmit_blocked_ = false;  // The socket is full, or a round's worth was sent.
-  size_t sent_of_first_ = 0;       // Bytes of the next transmit buffer that are through.
+  bool reopen_needed_ = false;        // The host hung up while the guest had its end open.
+  bool receive_starved_ = false;      // The guest has no buffers: do not ask the socket.
+  bool transmit_blocked_ = false;     // The socket is full.
+  event::Loop::Timer transmit_more_;  // Pending when others are due before the rest of the queue.
+  size_t sent_of_first_ = 0;          // Bytes of the next transmit buffer that are through.
   PortMetrics metrics_;
 };
 
