@@ -62,7 +62,6 @@ std::optional<UsedEntry> DriverQueue::Take() {
   if (done == taken_) {
     if (!event_index_) return std::nullopt;
     Store(config_.available + UsedEventOffset(config_.size), taken_);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
     if (Load(config_.used + kRingIndex) == taken_) return std::nullopt;
   }
   auto entry = memory_.ReadObject<UsedEntry>(config_.used + kRingEntries +
@@ -82,7 +81,6 @@ std::optional<UsedEntry> DriverQueue::Take() {
 
 bool DriverQueue::KickDue() {
   uint16_t before = std::exchange(kicked_, added_);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!event_index_) return before != added_;
   uint16_t event = Load(config_.used + AvailableEventOffset(config_.size));
   return static_cast<uint16_t>(added_ - event - 1) < static_cast<uint16_t>(added_ - before);
