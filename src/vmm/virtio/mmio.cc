@@ -67,6 +67,10 @@ MmioTransport::MmioTransport(Device& device, const GuestMemory& memory, Interrup
   CHECK(limits_.size() <= kMaxSavedQueues);
 }
 
+MmioTransport::~MmioTransport() {
+  if (active_) device_.Reset();
+}
+
 uint64_t MmioTransport::OfferedFeatures() const { return device_.features() | kVersion1; }
 
 void MmioTransport::Read(uint32_t offset, std::span<std::byte> out) {

@@ -53,6 +53,10 @@ class MmioTransport final : private DeviceSignal {
   // All must live longer than this.
   MmioTransport(Device& device, const GuestMemory& memory, Interrupt& interrupt,
                 DeviceThread& thread);
+  // Device thread, or when it has ended. The device uses what is owned here: it is drained first.
+  ~MmioTransport() override;
+  MmioTransport(const MmioTransport&) = delete;
+  MmioTransport& operator=(const MmioTransport&) = delete;
 
   // `offset` into the window. Widths as the processor has them, 1 to 8 bytes; others answer 0.
   void Read(uint32_t offset, std::span<std::byte> out);

@@ -225,6 +225,14 @@ TEST_F(Mmio, NeedsAResetWhenTheDeviceRefuses) {
   EXPECT_EQ(device_.resets, 1);  // It is idle already.
 }
 
+TEST_F(Mmio, DrainsTheDeviceWhenItGoes) {
+  {
+    MmioTransport transport(device_, arena_.memory(), interrupt_, thread_);
+    ASSERT_TRUE(TestDriver(arena_, transport).Start());
+  }
+  EXPECT_EQ(device_.resets, 1);
+}
+
 TEST_F(Mmio, ResetBringsBackTheBeginning) {
   ASSERT_TRUE(driver_.Start());
   device_.active.signal->NeedsReset();

@@ -198,6 +198,7 @@ TEST_F(Block, FlushesOnlyWhatIsKept) {
   Open({.access = DiskAccess::kWritable, .flush = DiskFlush::kKeep});
   EXPECT_NE(driver_->OfferedFeatures() & (1U << VIRTIO_BLK_F_FLUSH), 0U);
   EXPECT_EQ(Do(Header(VIRTIO_BLK_T_FLUSH, 0)), 0);
+  transport_.reset();
   device_.reset();
   Open();
   EXPECT_EQ(driver_->OfferedFeatures() & (1U << VIRTIO_BLK_F_FLUSH), 0U);
