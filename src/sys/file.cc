@@ -4,6 +4,7 @@
 #include "sys/file.h"
 
 #include <linux/openat2.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -97,6 +98,26 @@ Result<void> WriteAllAt(BorrowedFd fd, std::span<const std::byte> bytes, off_t o
   return {};
 }
 
+Result<size_t> ReadPartsAt(BorrowedFd fd, std::span<const iovec> parts, off_t offset) {
+  ssize_t n = RetryOnEintr(
+      [&] { return ::preadv(fd.get(), parts.data(), static_cast<int>(parts.size()), offset); });
+  if (n == -1) return Error::Errno(Cat("preadv at ", offset));
+  return static_cast<size_t>(n);
+}
+
+Result<size_t> WritePartsAt(BorrowedFd fd, std::span<const iovec> parts, off_t offset) {
+  ssize_t n = RetryOnEintr(
+      [&] { return ::pwritev(fd.get(), parts.data(), static_cast<int>(parts.size()), offset); });
+  if (n == -1) return Error::Errno(Cat("pwritev at ", offset));
+  return static_cast<size_t>(n);
+}
+
+Result<void> Allocate(BorrowedFd fd, int mode, off_t offset, off_t size) {
+  if (RetryOnEintr([&] { return ::fallocate(fd.get(), mode, offset, size); }) == -1)
+    return Error::Errno(Cat("fallocate ", size, " bytes at ", offset));
+  return {};
+}
+
 Result<std::string> ReadAll(BorrowedFd fd, size_t limit) {
   std::string text;
   char buffer[16 * 1024];
@@ -172,9 +193,14 @@ Result<UniqueFd> Duplicate(BorrowedFd fd) {
   return UniqueFd(copy);
 }
 
-Result<void> SetNonBlocking(BorrowedFd fd, bool on) {
+Result<int> StatusFlags(BorrowedFd fd) {
   int flags = ::fcntl(fd.get(), F_GETFL);
   if (flags == -1) return Error::Errno("fcntl F_GETFL");
+  return flags;
+}
+
+Result<void> SetNonBlocking(BorrowedFd fd, bool on) {
+  int flags = TRY(StatusFlags(fd));
   if (::fcntl(fd.get(), F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) == -1)
     return Error::Errno("fcntl F_SETFL");
   return {};
@@ -194,6 +220,12 @@ Result<Pipe> MakePipe(int flags) {
   int fds[2];
   if (::pipe2(fds, flags | O_CLOEXEC) == -1) return Error::Errno("pipe2");
   return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+Result<UniqueFd> EventFd() {
+  UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd) return Error::Errno("eventfd");
+  return fd;
 }
 
 }  // namespace msb::sys

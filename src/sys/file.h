@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -41,6 +42,12 @@ Result<size_t> WriteSome(BorrowedFd fd, std::span<const std::byte> bytes);
 Result<void> WriteAll(BorrowedFd fd, std::span<const std::byte> bytes);
 Result<void> WriteAll(BorrowedFd fd, std::string_view text);
 Result<void> WriteAllAt(BorrowedFd fd, std::span<const std::byte> bytes, off_t offset);
+
+// preadv() and pwritev(), which may move less; 0 bytes read: end of file. At most 1024 parts.
+Result<size_t> ReadPartsAt(BorrowedFd fd, std::span<const iovec> parts, off_t offset);
+Result<size_t> WritePartsAt(BorrowedFd fd, std::span<const iovec> parts, off_t offset);
+// fallocate(): FALLOC_FL_* of <linux/falloc.h>.
+Result<void> Allocate(BorrowedFd fd, int mode, off_t offset, off_t size);
 
 // The whole file, which must not be longer than `limit`.
 Result<std::string> ReadAll(BorrowedFd fd, size_t limit);
@@ -84,6 +91,8 @@ Result<void> NameFile(BorrowedFd file, BorrowedFd dir, const std::string& name);
 Result<UniqueFd> MemFd(const char* name, unsigned flags = 0);
 Result<void> AddSeals(BorrowedFd memfd, int seals);
 Result<UniqueFd> Duplicate(BorrowedFd fd);
+// F_GETFL: the mode it was opened with and its status flags.
+Result<int> StatusFlags(BorrowedFd fd);
 Result<void> SetNonBlocking(BorrowedFd fd, bool on);
 Result<void> SetCloseOnExec(BorrowedFd fd, bool on);
 
@@ -92,6 +101,9 @@ struct Pipe {
   UniqueFd write;
 };
 Result<Pipe> MakePipe(int flags = 0);
+
+// A non-blocking eventfd of count 0.
+Result<UniqueFd> EventFd();
 
 // An open-file-description lock on the whole file. Held while the object (and no other descriptor
 // of the same description) lives; asked by others without taking it.

@@ -97,6 +97,37 @@ Result<size_t> SendGathered(BorrowedFd socket, std::span<const std::span<const s
   return static_cast<size_t>(n);
 }
 
+namespace {
+
+// The kernel only reads the array; msghdr says otherwise.
+msghdr Message(std::span<const iovec> parts) {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts.data());
+  message.msg_iovlen = parts.size();
+  return message;
+}
+
+Result<std::optional<size_t>> Moved(ssize_t n, const char* call) {
+  if (n == -1 && errno == EAGAIN) return std::optional<size_t>();
+  if (n == -1) return Error::Errno(call);
+  return std::optional(static_cast<size_t>(n));
+}
+
+}  // namespace
+
+Result<std::optional<size_t>> SendParts(BorrowedFd socket, std::span<const iovec> parts) {
+  msghdr message = Message(parts);
+  return Moved(
+      RetryOnEintr([&] { return ::sendmsg(socket.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); }),
+      "sendmsg");
+}
+
+Result<std::optional<size_t>> ReceiveParts(BorrowedFd socket, std::span<const iovec> parts) {
+  msghdr message = Message(parts);
+  return Moved(RetryOnEintr([&] { return ::recvmsg(socket.get(), &message, MSG_DONTWAIT); }),
+               "recvmsg");
+}
+
 Result<size_t> SendWithFds(BorrowedFd socket, std::span<const std::byte> bytes,
                            std::span<const BorrowedFd> fds) {
   CHECK(fds.size() <= kMaxFds && !bytes.empty());

@@ -6,6 +6,7 @@
 
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <optional>
 #include <span>
@@ -42,6 +43,11 @@ Result<size_t> SendSome(BorrowedFd socket, std::span<const std::byte> bytes);
 // At most 4 parts in one call, without a copy. 0: a non-blocking socket is full, which is no error
 // here: it is the common case of a stream that waits for its reader.
 Result<size_t> SendGathered(BorrowedFd socket, std::span<const std::span<const std::byte>> parts);
+// Both without waiting, whatever the socket's mode, at most 1024 parts in one call. nullopt: the
+// socket is full, or has nothing.
+Result<std::optional<size_t>> SendParts(BorrowedFd socket, std::span<const iovec> parts);
+// 0: the peer has closed (or there is no room in `parts`).
+Result<std::optional<size_t>> ReceiveParts(BorrowedFd socket, std::span<const iovec> parts);
 // At most 16 descriptors beside at least one byte.
 Result<size_t> SendWithFds(BorrowedFd socket, std::span<const std::byte> bytes,
                            std::span<const BorrowedFd> fds);

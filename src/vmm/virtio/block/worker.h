@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// BlockWorker: the thread that reads and writes disks, so that a slow disk of the host never stops
+// the device thread, and with it the agent channel.
+
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "base/result.h"
+#include "event/loop.h"
+
+namespace msb::vmm {
+
+// One for all disks of a machine, which must be gone before it.
+class BlockWorker {
+ public:
+  // `on_start` runs first on the new thread: to confine it.
+  static Result<std::unique_ptr<BlockWorker>> Start(std::function<void()> on_start = {});
+  ~BlockWorker();
+  BlockWorker(const BlockWorker&) = delete;
+  BlockWorker& operator=(const BlockWorker&) = delete;
+
+  // Runs `call` on the worker and returns when it has returned. From any other thread.
+  void Call(const std::function<void()>& call);
+  event::Loop& loop() { return *loop_; }
+
+ private:
+  explicit BlockWorker(std::unique_ptr<event::Loop> loop) : loop_(std::move(loop)) {}
+
+  std::unique_ptr<event::Loop> loop_;
+  std::thread thread_;
+};
+
+}  // namespace msb::vmm

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Port: one port of the console device, between two queues and a socket.
+
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "event/loop.h"
+#include "vmm/virtio/device.h"
+#include "vmm/virtio/queue.h"
+
+namespace msb::vmm {
+
+struct PortMetrics {
+  std::atomic<uint64_t> to_guest_bytes = 0;
+  std::atomic<uint64_t> from_guest_bytes = 0;
+  std::atomic<uint64_t> dropped_bytes = 0;  // Of the console: its socket was full.
+};
+
+enum class PortKind : uint8_t {
+  kConsole,  // Gives buffers back at once, drops what the socket does not take.
+  kChannel,  // Loses nothing, waits for the socket; takes bytes in only while the guest has it
+             // open.
+};
+
+// Device thread.
+class Port {
+ public:
+  // `hung_up`: the host's end is gone; called from the loop.
+  Port(event::Loop& loop, PortKind kind, std::function<void()> hung_up)
+      : loop_(loop), kind_(kind), hung_up_(std::move(hung_up)) {}
+
+  Result<void> Attach(UniqueFd socket);
+  // Closes the host's end.
+  void HangUp();
+  bool host_open() const { return static_cast<bool>(socket_); }
+  bool guest_open() const { return guest_open_; }
+  // The guest opened or closed its end. True when that is news.
+  bool SetGuestOpen(bool open);
+
+  // The queues live until Stop(). None where the driver made no such queue.
+  void Start(std::optional<Queue>* receive, std::optional<Queue>* transmit, DeviceSignal* signal);
+  void Stop();
+  // The guest has put buffers into the queue.
+  void ReceiveReady();
+  void TransmitReady();
+
+  const PortMetrics& metrics() const { return metrics_; }
+
+ private:
+  enum class Round : uint8_t { kDone, kMore, kBlocked };
+
+  void OnSocket(event::Ready ready);
+  bool MayReceive() const;
+  void Receive();
+  Round ReceiveRound(Queue& queue);
+  Round TransmitRound(Queue& queue);
+  void Settle();
+  void Signal(Queue& queue);
+
+  event::Loop& loop_;
+  const PortKind kind_;
+  std::function<void()> hung_up_;
+  UniqueFd socket_;
+  event::Loop::Registration watch_;
+
+  std::optional<Queue>* receive_ = nullptr;
+  std::optional<Queue>* transmit_ = nullptr;
+  DeviceSignal* signal_ = nullptr;
+  bool guest_open_ = false;
+  bool reopen_needed_ = false;        // The host hung up while the guest had its end open.
+  bool receive_starved_ = false;      // The guest has no buffers: do not ask the socket.
+  bool transmit_blocked_ = false;     // The socket is full.
+  event::Loop::Timer transmit_more_;  // Pending when others are due before the rest of the queue.
+  size_t sent_of_first_ = 0;          // Bytes of the next transmit buffer that are through.
+  PortMetrics metrics_;
+};
+
+}  // namespace msb::vmm
