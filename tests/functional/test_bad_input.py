@@ -228,7 +228,8 @@ def test_no_qemu_is_told(msb, no_trace, tmp_path):
     plain.write_text("")
     script = "\n".join(f"test ! -e {path} || mount --bind {plain} {path}" for path in
                        ("/usr/bin/qemu-system-x86_64", "/usr/local/bin/qemu-system-x86_64"))
-    assert "QEMU is not installed" in refused(msb, "exe", msb.image, "--", "true", prefix=elsewhere(script))
+    assert "QEMU is not installed" in refused(msb, "exe", "--isolation", "vm-emulated", msb.image, "--", "true",
+                                              prefix=elsewhere(script))
     done = subprocess.run([*elsewhere(script), *msb.argv("doctor")], capture_output=True, env=msb.env)
     assert done.returncode == 1 and b"qemu-system-x86" in done.stdout
 
