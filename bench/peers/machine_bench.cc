@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/json_writer.h"
 #include "base/text.h"
 #include "base/units.h"
@@ -166,8 +167,12 @@ class Channel {
   std::vector<std::byte> out_;
 };
 
+// Kept of what a command says, for those whose output is the answer.
+constexpr size_t kKeptOutput = 256 * kKiB;
+
 struct Output {
   uint64_t bytes = 0;
+  std::string text;
   int64_t nanoseconds = 0;
 };
 
@@ -186,6 +191,7 @@ Result<Output> RunCommand(Channel& channel, const std::vector<std::string>& argv
     if (frame.header.type == Type::kExecFailed) return Error(Code::kInternal, "exec refused");
     if (frame.header.type != Type::kData || frame.header.fd != 1) continue;
     output.bytes += frame.body.size();
+    if (output.bytes <= kKeptOutput) output.text += AsText(frame.body);
     if (limit - output.bytes > kWindow / 2) continue;
     limit = output.bytes + kWindow;
     channel.Add({.type = Type::kCredit, .fd = 1, .exec = 1, .offset = output.bytes},
@@ -223,6 +229,7 @@ Result<std::string> Measure(const Request& request) {
     Output output = TRY(RunCommand(channel, request.command));
     json.Key("stdout_bytes").Number(output.bytes);
     json.Key("stdout_ns").Number(output.nanoseconds);
+    if (output.bytes <= kKeptOutput) json.Key("stdout").String(output.text);
   }
   json.EndObject();
   return std::move(json).Take();
