@@ -164,8 +164,8 @@ void FillPlan(const JailSpec& spec, const Pipes& pipes, const UniqueFd& self, in
   plan.limits = storage.limits;
   plan.program = storage.program.c_str();
   plan.argv = storage.argv.data();
-  plan.filter = kQemuFilter.code.data();
-  plan.filter_length = kQemuFilter.length;
+  plan.filter = spec.filter->code.data();
+  plan.filter_length = spec.filter->length;
   plan.init_filter = kJailInitFilter.code.data();
   plan.init_filter_length = kJailInitFilter.length;
   plan.landlock_abi = landlock_abi;
@@ -240,6 +240,7 @@ Result<JailedProcess> Start(const JailSpec& spec) {
   PlanStorage storage;
   if (spec.program.size() < 2 || spec.program[0] != '/' || spec.argv.empty())
     return Error(Code::kInvalidArgument, "the program is not an absolute path with arguments");
+  if (spec.filter == nullptr) return Error(Code::kInvalidArgument, "no seccomp filter");
   process.facts.landlock_abi = TRY(sys::LandlockAbi());
   TRY(PlanBinds(spec, storage));
   UniqueFd devnull = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));

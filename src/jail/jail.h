@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The jail around a program that a hostile guest may take over: QEMU, later our own VMM.
+// The jail around a program that a hostile guest may take over: QEMU, and msb-vmm.
 //
 //   supervisor --clone3--> jail init (PID 1 of a new PID namespace) --fork--> the program
 //
@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "jail/id_slot.h"
+#include "jail/seccomp_compiler.h"
 #include "sys/cgroup.h"
 
 namespace msb::jail {
@@ -62,6 +63,7 @@ struct JailSpec {
   int stdout_fd = -1;
   int stderr_fd = -1;
   JailLimits limits;
+  const Filter* filter = nullptr;       // The program's from its first instruction on; required.
   const sys::Cgroup* cgroup = nullptr;  // The program and the init start in it.
   // Makes this step fail as if the kernel refused it, to prove that nothing is left behind.
   std::optional<JailStep> fail_at;

@@ -15,6 +15,7 @@
 #include "jail/jail.h"
 #include "jail/jail_plan.h"
 #include "jail/jail_steps.h"
+#include "jail/policies.h"
 #include "sys/file.h"
 #include "sys/fork.h"
 
@@ -26,6 +27,7 @@ JailSpec Spec(std::vector<std::string> argv) {
   spec.name = "test";
   spec.program = argv.at(0);
   spec.argv = std::move(argv);
+  spec.filter = &kQemuFilter;
   return spec;
 }
 

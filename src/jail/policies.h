@@ -16,6 +16,8 @@ extern const Filter kJailInitFilter;    // Default kill: waits, reports, exits.
 // QEMU is large and changes: what we did not foresee answers ENOSYS, what an attacker would want
 // kills.
 extern const Filter kQemuFilter;
+// msb-vmm until its threads have put on their own. Default kill.
+extern const Filter kVmmStartFilter;
 
 // A policy with the table that it was compiled from.
 struct Policy {
@@ -26,5 +28,6 @@ struct Policy {
 };
 std::array<Policy, 3> SmallProgramPolicies();  // Supervisor, unpacker, jail init.
 Policy QemuPolicy();
+Policy VmmStartPolicy();
 
 }  // namespace msb::jail

@@ -212,6 +212,48 @@ TEST(QemuPolicy, AnswersUnknownCallsLikeAnOlderKernel) {
       kFine);
 }
 
+// By number, as a VMM that was taken over would call them. Nothing is opened by name, nothing is
+// connected, no process is made; each of them dies.
+TEST(VmmStartPolicy, KillsWhatAMachineNeverDoes) {
+  for (const char* name : {"open",           "openat",      "openat2",
+                           "creat",          "execve",      "fork",
+                           "vfork",          "socket",      "socketpair",
+                           "connect",        "bind",        "ptrace",
+                           "kill",           "tkill",       "mount",
+                           "unshare",        "setns",       "bpf",
+                           "io_uring_setup", "userfaultfd", "process_vm_writev",
+                           "pidfd_open",     "pidfd_getfd", "memfd_create",
+                           "chdir",          "chroot",      "setuid",
+                           "personality",    "keyctl",      "ftruncate",
+                           "unlinkat",       "renameat2",   "statx",
+                           "getdents64",     "splice",      "accept4"}) {
+    EXPECT_EQ(Under(kVmmStartFilter,
+                    [&] {
+                      ::syscall(SyscallNumber(name), -1, 0, 0, 0, 0, 0);
+                      return 0;
+                    }),
+              kKilled)
+        << name;
+  }
+}
+
+TEST(VmmStartPolicy, LetsMemoryBeMappedButNotExecuted) {
+  EXPECT_EQ(Under(kVmmStartFilter,
+                  [] {
+                    void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE,
+                                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                    return page == MAP_FAILED ? 1 : 0;
+                  }),
+            kFine);
+  EXPECT_EQ(Under(kVmmStartFilter,
+                  [] {
+                    ::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                           0);
+                    return 0;
+                  }),
+            kKilled);
+}
+
 #if defined(__x86_64__)
 TEST(EveryPolicy, Kills32BitCalls) {
   for (const Filter* filter :

@@ -112,6 +112,7 @@ TEST(SeccompCompiler, EachPolicyDecidesAsItsTableReads) {
   auto policies = SmallProgramPolicies();
   std::vector<Policy> all(policies.begin(), policies.end());
   all.push_back(QemuPolicy());
+  all.push_back(VmmStartPolicy());
   for (const Policy& policy : all) {
     SCOPED_TRACE(policy.name);
     auto rules = Numbered(policy.rules);

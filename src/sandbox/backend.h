@@ -83,7 +83,11 @@ class Backend {
 // `tsc_khz`: see HostTscKhz().
 std::unique_ptr<Backend> MakeQemuBackend(uint64_t tsc_khz);
 
-// What the host spends on a machine beside the guest's memory, for the cgroup.
+// `program`: the path of msb-vmm.
+std::unique_ptr<Backend> MakeVmmBackend(std::string program);
+
+// What the host spends on a machine, the guest's memory included, for the cgroup.
 uint64_t QemuMemoryLimit(uint64_t guest_bytes);
+uint64_t VmmMemoryLimit(uint64_t guest_bytes);
 
 }  // namespace msb::sandbox

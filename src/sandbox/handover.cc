@@ -11,6 +11,7 @@ struct msb::json::Fields<msb::sandbox::Handover> {
   static constexpr auto kTable = std::array{
       Required<&H::spec>("spec"),
       Required<&H::started_ns>("started_ns"),
+      Required<&H::vmm>("vmm"),
       Required<&H::kernel>("kernel"),
       Required<&H::initramfs>("initramfs"),
       Required<&H::boot_deadline_ms>("boot_deadline_ms"),

@@ -20,6 +20,7 @@ inline constexpr int kHandoverRootDisk = 6;  // Read-only.
 struct Handover {
   SandboxSpec spec;
   int64_t started_ns = 0;  // CLOCK_MONOTONIC of Start().
+  std::string vmm;
   std::string kernel;
   std::string initramfs;
   int64_t boot_deadline_ms = 60'000;

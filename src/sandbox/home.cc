@@ -98,6 +98,8 @@ Result<Parts> FindParts() {
   Parts parts;
   parts.supervisor = TRY(FindPart(folder, "MICROSANDBOX_SUPERVISOR", "msb-supervisor",
                                   "install microsandbox again (tools/install)"));
+  parts.vmm = TRY(FindPart(folder, "MICROSANDBOX_VMM", "msb-vmm",
+                           "install microsandbox again (tools/install)"));
   parts.kernel = TRY(FindPart(folder, "MICROSANDBOX_KERNEL", "vmlinux",
                               "build the guest's kernel: guest/kernel/build, then tools/install"));
   parts.initramfs = TRY(FindPart(folder, "MICROSANDBOX_INITRAMFS", "initramfs.cpio",

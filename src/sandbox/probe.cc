@@ -78,12 +78,13 @@ Result<Choice> ChooseIsolation(BorrowedFd cache_dir, std::optional<Isolation> as
   if (no_vm_asked) return Choice{Isolation::kVmEmulated, ""};
 
   auto kvm = ProbeKvm(cache_dir);
-  std::string reason = kvm.usable ? "this build has no vm yet" : kvm.reason;
+  if (kvm.usable) return Choice{Isolation::kVm, ""};
   if (asked == Isolation::kVm || required == Isolation::kVm)
     return Error(Code::kFailedPrecondition,
-                 Cat(asked ? "--isolation vm: " : "--require vm: ", reason))
-        .Remedy(kvm.usable || kvm.fix.empty() ? "run: msb doctor" : kvm.fix);
-  return Choice{Isolation::kVmEmulated, Cat("isolation vm-emulated: ", reason, " (msb doctor)")};
+                 Cat(asked ? "--isolation vm: " : "--require vm: ", kvm.reason))
+        .Remedy(kvm.fix.empty() ? "run: msb doctor" : kvm.fix);
+  return Choice{Isolation::kVmEmulated,
+                Cat("isolation vm-emulated: ", kvm.reason, " (msb doctor)")};
 }
 
 }  // namespace msb::sandbox

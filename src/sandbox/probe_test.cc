@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "sandbox/kvm_advice.h"
 #include "sandbox/kvm_probe.h"
 #include "sys/file.h"
@@ -70,11 +71,32 @@ class Choosing : public Test {
     dir_ = *sys::OpenAt(sys::Cwd(), path_, O_RDONLY | O_DIRECTORY);
   }
   ~Choosing() override { (void)sys::RemoveTreeAt(sys::Cwd(), path_); }
+  // As if the probe had found this out, whatever this host can do.
+  void Remember(std::string_view usable) {
+    (void)ProbeKvm(dir_);
+    auto kept = sys::ReadFileAt(dir_, "kvm-probe", 8192);
+    ASSERT_TRUE(kept);
+    std::string key = kept->substr(0, kept->find('\n'));
+    ASSERT_TRUE(sys::ReplaceFileAt(dir_, "kvm-probe", Cat(key, "\n", usable, "\nas told\n\n")));
+  }
   std::string path_;
   UniqueFd dir_;
 };
 
+TEST_F(Choosing, TakesVmWhereKvmRunsGuests) {
+  Remember("yes");
+  for (auto required : {std::optional<Isolation>(), std::optional(Isolation::kVm)}) {
+    auto choice = ChooseIsolation(dir_, std::nullopt, required);
+    ASSERT_TRUE(choice);
+    EXPECT_EQ(choice->isolation, Isolation::kVm);
+    EXPECT_EQ(choice->note, "");
+  }
+  EXPECT_EQ(ChooseIsolation(dir_, Isolation::kVmEmulated, std::nullopt)->isolation,
+            Isolation::kVmEmulated);
+}
+
 TEST_F(Choosing, NeverSlidesToProcessAndNamesWhatItIsNot) {
+  Remember("no");
   auto choice = ChooseIsolation(dir_, std::nullopt, std::nullopt);
   ASSERT_TRUE(choice);
   EXPECT_EQ(choice->isolation, Isolation::kVmEmulated);
@@ -82,6 +104,7 @@ TEST_F(Choosing, NeverSlidesToProcessAndNamesWhatItIsNot) {
 }
 
 TEST_F(Choosing, RefusesWhatItCannotGive) {
+  Remember("no");
   for (auto [asked, required] :
        {std::pair(std::optional(Isolation::kVm), std::optional<Isolation>()),
         {std::nullopt, Isolation::kVm},

@@ -15,6 +15,7 @@
 #include "sandbox/spec.h"
 #include "sandbox/start_clock.h"
 #include "sandbox/stream_gate.h"
+#include "sandbox/vmm_events.h"
 
 namespace msb::sandbox {
 namespace {
@@ -201,6 +202,26 @@ TEST(StartClock, PutsTheGuestsStagesOnOurTimeAndDoesNotBelieveThem) {
   liar.AddGuestStages({{"kernel", UINT64_MAX}});
   EXPECT_GE(liar.steps()[0].at_us, 0);
   EXPECT_LE(liar.steps()[1].at_us, 1'000'000);
+}
+
+TEST(VmmEvents, ReadsTheLinesOfTheVmm) {
+  using Kind = VmmEvent::Kind;
+  EXPECT_EQ(ParseVmmEvent("started\n")->kind, Kind::kStarted);
+  EXPECT_EQ(ParseVmmEvent("channel open")->kind, Kind::kChannelOpened);
+  EXPECT_EQ(ParseVmmEvent("channel closed")->kind, Kind::kChannelClosed);
+  EXPECT_EQ(ParseVmmEvent("storage-full")->kind, Kind::kStorageFull);
+  auto end = ParseVmmEvent("end kvm-error KVM_RUN: Bad address\n");
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->end, VmmEnd::kKvmError);
+  EXPECT_EQ(end->detail, "KVM_RUN: Bad address");
+  EXPECT_EQ(ParseVmmEvent("end guest-reset")->detail, "");
+}
+
+TEST(VmmEvents, IgnoresEverythingElse) {
+  for (const char* line : {"", "\n", "end", "end ", "end nothing", "channel", "channel opened",
+                           "start", "started again", "storage-full now"})
+    EXPECT_FALSE(ParseVmmEvent(line).has_value()) << line;
+  EXPECT_FALSE(ParseVmmEvent("end internal " + std::string(kVmmLineLimit, 'x')).has_value());
 }
 
 }  // namespace

@@ -58,6 +58,7 @@ Result<RecordInfo> FindSandbox(const Home& home, std::string_view name_or_id);
 // ../lib/microsandbox from it.
 struct Parts {
   std::string supervisor;
+  std::string vmm;
   std::string kernel;
   std::string initramfs;
 };

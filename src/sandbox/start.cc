@@ -30,6 +30,7 @@ Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, BorrowedFd roo
   handover.started_ns = MonotonicNs();
   TRY(CheckSpec(spec));
   handover.spec = spec;
+  handover.vmm = parts.vmm;
   handover.kernel = parts.kernel;
   handover.initramfs = parts.initramfs;
   UniqueFd memory = TRY(HandoverFd(handover));

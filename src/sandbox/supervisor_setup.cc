@@ -44,15 +44,19 @@ Result<void> CheckRequired(const SupervisorParts& parts) {
       .Remedy("leave out --require-limits, or give a delegated cgroup: --cgroup DIR");
 }
 
+uint64_t MemoryLimit(const SandboxSpec& spec) {
+  return spec.isolation == Isolation::kVm ? VmmMemoryLimit(spec.memory_bytes)
+                                          : QemuMemoryLimit(spec.memory_bytes);
+}
+
 // The limits that the machine's cgroup sets.
 Result<void> MakeCgroup(BorrowedFd home, SupervisorParts& parts) {
   auto found = sys::CgroupHost::Find(parts.spec.cgroup);
-  auto cgroup = found
-                    ? sys::Cgroup::Create(*found, CgroupName(home, parts.record->id()),
-                                          {.memory_bytes = QemuMemoryLimit(parts.spec.memory_bytes),
-                                           .cpu_milli = parts.spec.cpus * 1000 + kHelperCpuMilli,
-                                           .pids = kMachinePids + parts.spec.cpus})
-                    : Result<sys::Cgroup>(std::move(found).error());
+  auto cgroup = found ? sys::Cgroup::Create(*found, CgroupName(home, parts.record->id()),
+                                            {.memory_bytes = MemoryLimit(parts.spec),
+                                             .cpu_milli = parts.spec.cpus * 1000 + kHelperCpuMilli,
+                                             .pids = kMachinePids + parts.spec.cpus})
+                      : Result<sys::Cgroup>(std::move(found).error());
   if (cgroup) {
     parts.state.missing_limits = cgroup->missing();
     parts.state.cgroups = cgroup->Paths();
@@ -164,7 +168,8 @@ Result<std::unique_ptr<Supervisor>> SetUp(event::Loop& loop, SupervisorInput& in
   parts.clock.Mark("disk");
   TRY(MakeCgroup(input.home, parts));
   parts.clock.Mark("cgroup");
-  parts.backend = MakeQemuBackend(HostTscKhz(cache));
+  parts.backend = parts.spec.isolation == Isolation::kVm ? MakeVmmBackend(handover.vmm)
+                                                         : MakeQemuBackend(HostTscKhz(cache));
   TRY(StartMachine(handover, std::move(input.root_disk), std::move(upper), parts));
   parts.clock.Mark("machine started");
   TRY(LeaveCaller(parts));

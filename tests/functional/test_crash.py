@@ -17,9 +17,13 @@ SOON = 10
 ROUNDS = int(os.environ.get("MSB_CRASH_ROUNDS", "10"))
 
 
-def named(prefix):
+# The program that is the machine, on either isolation.
+MACHINES = ("qemu-system", "msb-vmm")
+
+
+def named(*prefixes):
     """Living descendants by the beginning of their names (15 characters are kept by the kernel)."""
-    return [pid for pid, name in descendants().items() if name.startswith(prefix)]
+    return [pid for pid, name in descendants().items() if name.startswith(prefixes)]
 
 
 def kill(pid):
@@ -37,7 +41,7 @@ def nothing_runs():
                 break
         except ChildProcessError:
             break
-    return not named("msb-supervisor") and not named("qemu-system")
+    return not named("msb-supervisor") and not named(*MACHINES)
 
 
 @pytest.fixture
@@ -73,9 +77,9 @@ def test_killing_msb_ends_its_sandbox(msb, clean):
     assert msb.ps("-a") == []
 
 
-def test_killing_qemu_is_reported_with_its_signal(msb, clean):
+def test_killing_the_machine_is_reported_with_its_signal(msb, clean):
     process = running(msb)
-    kill(named("qemu-system")[0])
+    kill(named(*MACHINES)[0])
     _, err = process.communicate(timeout=60)
     assert process.returncode == 120, err
     assert b"signal 9" in err, err
@@ -88,13 +92,13 @@ def test_killing_the_supervisor_ends_machine_and_msb(msb, clean):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 120, err
     assert b"supervisor" in err, err
-    until(nothing_runs, "the end of QEMU", SOON)
+    until(nothing_runs, "the end of the machine", SOON)
 
 
 def test_a_killed_detached_supervisor_is_told_and_its_name_kept(msb, clean):
     msb.detached(name="web")
     kill(msb.ps()[0]["supervisor_pid"])
-    until(nothing_runs, "the end of QEMU", SOON)
+    until(nothing_runs, "the end of the machine", SOON)
     (dead,) = msb.ps("-a")
     assert dead["state"] == "ended" and dead["outcome"]["kind"] == "supervisor_died"
     msb.run("gc")
@@ -102,14 +106,14 @@ def test_a_killed_detached_supervisor_is_told_and_its_name_kept(msb, clean):
     msb.run("rm", "web")
 
 
-@pytest.mark.parametrize("victim", ["msb", "msb-supervisor", "qemu-system"])
+@pytest.mark.parametrize("victim", ["msb", "msb-supervisor", "machine"])
 def test_kill_at_any_moment_of_a_start(msb, clean, victim):
     """The moment is drawn from the whole of a start and a bit of the life after it."""
     dice = random.Random(victim)
     for _ in range(ROUNDS):
         process = start(msb)
         time.sleep(dice.choice([0.005, 0.02, 0.05, 0.1, 0.3]) + dice.random() * 1.5)
-        pids = [process.pid] if victim == "msb" else named(victim)
+        pids = [process.pid] if victim == "msb" else named(*(MACHINES if victim == "machine" else [victim]))
         for pid in pids:
             kill(pid)
         if not pids:  # Too early: it was not there yet.
@@ -122,7 +126,7 @@ def test_kill_at_any_moment_of_a_start(msb, clean, victim):
 def test_other_sandboxes_live_on(msb, clean):
     msb.detached(name="bystander")
     process = running(msb)
-    assert len(named("qemu-system")) == 2
+    assert len(named(*MACHINES)) == 2
     (attached,) = [box for box in msb.ps() if box["name"] != "bystander"]
     kill(attached["supervisor_pid"])
     process.communicate(timeout=60)

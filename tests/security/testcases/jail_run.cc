@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "jail/jail.h"
 #include "jail/jail_plan.h"
+#include "jail/policies.h"
 #include "sys/cgroup.h"
 
 namespace {
@@ -58,6 +59,7 @@ Options Parse(int argc, char** argv) {
   Options options;
   JailSpec& spec = options.spec;
   spec.name = "test";
+  spec.filter = &msb::jail::kQemuFilter;
   int at = 1;
   for (; at < argc; at++) {
     std::string flag = argv[at];
