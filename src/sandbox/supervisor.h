@@ -102,6 +102,7 @@ class Supervisor : private Relay::Owner, private Backend::Watcher {
   bool said_goodbye_ = false;
   bool stop_asked_ = false;
   std::optional<MachineEnd> machine_end_;
+  bool channel_seen_ = false;  // The guest has opened its end of the agent channel.
   bool console_ended_ = false;
   bool agent_ended_ = false;
   bool finished_ = false;

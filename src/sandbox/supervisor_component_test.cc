@@ -230,8 +230,24 @@ TEST_F(SupervisorTest, NoHelloIsABootFailureThatQuotesTheConsole) {
   machine_->Print("early boot\nVFS: cannot \x1b[2J open root\n");
   ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
   EXPECT_EQ(first_.outcome->kind, OutcomeKind::kBootFailed);
-  EXPECT_THAT(first_.outcome->detail, HasSubstr("last stage: spec"));
+  EXPECT_THAT(first_.outcome->detail, HasSubstr("last stage: kernel running"));
   EXPECT_THAT(first_.outcome->detail, HasSubstr("VFS: cannot \\x1b[2J open root"));
+}
+
+TEST_F(SupervisorTest, ABootFailureNamesTheMachinesOwnLastStage) {
+  greet_ = false;
+  Start({}, milliseconds(150));
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_THAT(first_.outcome->detail,
+              HasSubstr("last stage: machine started, nothing on its console"));
+}
+
+TEST_F(SupervisorTest, ABootFailureTellsWhenTheAgentHadOpenedItsChannel) {
+  greet_ = false;
+  Start({}, milliseconds(150));
+  machine_->watcher()->OnGuestChannel(true);
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_THAT(first_.outcome->detail, HasSubstr("last stage: agent channel opened"));
 }
 
 TEST_F(SupervisorTest, PanicOnTheConsoleIsTheReasonOfADeath) {

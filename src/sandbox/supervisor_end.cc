@@ -54,6 +54,7 @@ void Supervisor::OnHostStorageFull() {
 // A kernel that halts closes the channel and then idles for ever: without ACPI it cannot power off.
 // An agent that lost the thread closes and opens it again.
 void Supervisor::OnGuestChannel(bool open) {
+  channel_seen_ = channel_seen_ || open;
   channel_timer_.Cancel();
   if (open || !relay_->hello_received() || outcome_) return;
   channel_timer_ = loop_.After(kReopenGrace, [this] {
