@@ -262,12 +262,23 @@ TEST_F(SupervisorTest, PanicOnTheConsoleIsTheReasonOfADeath) {
 
 TEST_F(SupervisorTest, GoodbyeThatNobodyAskedForIsADeathWithItsReason) {
   Start();
-  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  uint32_t exec = first_.client->OpenExec(Exec({"true"}));
+  ASSERT_TRUE(Until([&] { return first_.ends.contains(exec); }));
   agent().Send({.type = protocol::Type::kGoodbye}, AsBytes("poweroff by root"));
   machine_->Die("reset", true);
   ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
   EXPECT_THAT(first_.outcome->detail, HasSubstr("poweroff by root"));
   EXPECT_EQ(first_.outcome->ExitCode(), 120);
+}
+
+TEST_F(SupervisorTest, GoodbyeBeforeTheFirstCommandIsAFailureToBoot) {
+  Start();
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  agent().Send({.type = protocol::Type::kGoodbye}, AsBytes("mount root: /proc is a link"));
+  machine_->Die("reset", true);
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_THAT(first_.outcome->detail, HasSubstr("/proc is a link"));
+  EXPECT_EQ(first_.outcome->kind, OutcomeKind::kBootFailed);
 }
 
 TEST_F(SupervisorTest, GuestThatClosesItsChannelForGoodHasHalted) {
