@@ -172,9 +172,9 @@ void Exec::EnlargeInput() {
 void Exec::WatchInput() {
   bool by_reads = input_.reads && input_.waiting.empty();
   // Without an interest, its errors: the process has closed its end.
-  auto watch = host_.loop().Watch(input_.fd,
-                                  by_reads ? event::Interest::kNone : event::Interest::kWrite,
-                                  [this](event::Ready ready) { OnInputReady(ready); });
+  auto watch =
+      host_.loop().Watch(input_.fd, by_reads ? event::Interest::kNone : event::Interest::kWrite,
+                         [this](event::Ready ready) { OnInputReady(ready); });
   if (watch.ok()) input_.watch = *std::move(watch);
   if (!by_reads) return;
   auto reads = host_.loop().Watch(input_.reads, event::Interest::kRead,

@@ -185,7 +185,7 @@ TEST(SessionStreams, AfterManyBytesTheLastReadIsStillAcknowledged) {
   host.Until([&] { return host.exec(id).pid.has_value(); });
   size_t sent = 0;
   // Sizes of every kind: whole pipes, part of a page, more than the credit.
-  for (size_t count : {300000, 65536, 1, 4097, 12288, 20001, 5, 61440}) {
+  for (size_t count : std::vector<size_t>{300000, 65536, 1, 4097, 12288, 20001, 5, 61440}) {
     host.Input(id, std::string(count, 'x'));
     sent += count;
     ASSERT_TRUE(host.Until([&] {

@@ -45,15 +45,15 @@ Result<std::optional<LogReader>> LogReader::Open(BorrowedFd dir, std::string nam
 
 // The files that the names stand for and that we do not have, behind those that we have.
 Result<void> LogReader::TakeFiles() {
-  // The newer first: when it is rotated before the next line, both are the same file.
+  // The newer first: when it is rotated before the next line, both are the same file. Between the
+  // two steps of a rotation there is the older alone.
   UniqueFd newer = TRY(OpenLog(dir_, name_));
-  if (!newer) return {};
-  if (!files_.empty() && TRY(SameFile(files_.back(), newer))) return {};
+  if (newer && !files_.empty() && TRY(SameFile(files_.back(), newer))) return {};
   UniqueFd older = TRY(OpenLog(dir_, Cat(name_, ".1")));
-  bool have_older = !older || TRY(SameFile(older, newer)) ||
+  bool have_older = !older || (newer && TRY(SameFile(older, newer))) ||
                     (!files_.empty() && TRY(SameFile(files_.back(), older)));
   if (!have_older) files_.push_back(std::move(older));
-  files_.push_back(std::move(newer));
+  if (newer) files_.push_back(std::move(newer));
   return {};
 }
 

@@ -92,6 +92,16 @@ TEST_F(LogReaderTest, BeginsWithTheOlderHalf) {
   EXPECT_EQ(Read(reader), "older...newer");
 }
 
+TEST_F(LogReaderTest, ReadsOnThroughTheTwoStepsOfARotation) {
+  LogFile log = Log();
+  Write(log, "older");
+  ASSERT_TRUE(sys::RenameAt(dir_, "stdout.log", dir_, "stdout.log.1").ok());
+  LogReader reader = Reader();
+  EXPECT_EQ(Read(reader), "older");
+  ASSERT_TRUE(sys::ReplaceFileAt(dir_, "stdout.log", "newer").ok());
+  EXPECT_EQ(Read(reader), "newer");
+}
+
 TEST_F(LogReaderTest, FollowsEveryRotation) {
   LogFile log = Log();
   LogReader reader = Reader();

@@ -22,11 +22,15 @@ namespace msb::sandbox {
 class Home {
  public:
   static Result<Home> Open();
+  // For who only looks: without the trial of its locks, which writes a file. Works read-only.
+  static Result<Home> OpenToRead();
   BorrowedFd dir() const { return dir_; }
   const std::string& path() const { return path_; }
 
  private:
   Home(UniqueFd dir, std::string path) : dir_(std::move(dir)), path_(std::move(path)) {}
+  static Result<Home> OpenFor(bool writing);
+
   UniqueFd dir_;
   std::string path_;
 };

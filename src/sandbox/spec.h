@@ -28,6 +28,7 @@ enum class Lifetime : uint8_t { kAttached, kDetached };
 
 struct SandboxSpec {
   std::string name;          // Empty: known by its id only.
+  std::string command;       // For people: what an attached sandbox's client is about to run.
   std::string image;         // Reference as the user wrote it; empty with a one-off root.
   std::string image_digest;  // Manifest digest the reference stood for; empty with a one-off root.
   Lifetime lifetime = Lifetime::kAttached;

@@ -239,7 +239,11 @@ void Supervisor::OnBootDeadline() {
 }
 
 std::string Supervisor::LastStage() const {
-  std::string stage = Cat("last stage: ", parts_.clock.steps().back().step);
+  // Of the machine, not of our own set-up, which went on beside it.
+  std::string_view reached = channel_seen_          ? "agent channel opened"
+                             : console_.total() > 0 ? "kernel running"
+                                                    : "machine started";
+  std::string stage = Cat("last stage: ", reached);
   std::string tail = console_.Tail(3);
   if (tail.empty()) return Cat(stage, ", nothing on its console");
   return Cat(stage, ", its console ends with: ", tail);

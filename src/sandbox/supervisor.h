@@ -60,7 +60,10 @@ class Supervisor : private Relay::Owner, private Backend::Watcher {
   void OnHello(const protocol::Hello& hello, bool first) override;
   void OnGoodbye(std::string reason) override;
   void OnFault(Error fault) override;
-  void OnExecStarted() override { parts_.clock.Mark("first exec"); }
+  void OnExecStarted() override {
+    exec_started_ = true;
+    parts_.clock.Mark("first exec");
+  }
   void OnFirstOutput() override { parts_.clock.Mark("first byte"); }
   void OnRequest(Relay::ConnectionId from, const Relay::Request& request) override;
   void OnDisconnected(Relay::ConnectionId connection) override;
@@ -100,8 +103,10 @@ class Supervisor : private Relay::Owner, private Backend::Watcher {
   Relay::ConnectionId first_connection_ = 0;
   std::string goodbye_;
   bool said_goodbye_ = false;
+  bool exec_started_ = false;
   bool stop_asked_ = false;
   std::optional<MachineEnd> machine_end_;
+  bool channel_seen_ = false;  // The guest has opened its end of the agent channel.
   bool console_ended_ = false;
   bool agent_ended_ = false;
   bool finished_ = false;

@@ -230,8 +230,24 @@ TEST_F(SupervisorTest, NoHelloIsABootFailureThatQuotesTheConsole) {
   machine_->Print("early boot\nVFS: cannot \x1b[2J open root\n");
   ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
   EXPECT_EQ(first_.outcome->kind, OutcomeKind::kBootFailed);
-  EXPECT_THAT(first_.outcome->detail, HasSubstr("last stage: spec"));
+  EXPECT_THAT(first_.outcome->detail, HasSubstr("last stage: kernel running"));
   EXPECT_THAT(first_.outcome->detail, HasSubstr("VFS: cannot \\x1b[2J open root"));
+}
+
+TEST_F(SupervisorTest, ABootFailureNamesTheMachinesOwnLastStage) {
+  greet_ = false;
+  Start({}, milliseconds(150));
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_THAT(first_.outcome->detail,
+              HasSubstr("last stage: machine started, nothing on its console"));
+}
+
+TEST_F(SupervisorTest, ABootFailureTellsWhenTheAgentHadOpenedItsChannel) {
+  greet_ = false;
+  Start({}, milliseconds(150));
+  machine_->watcher()->OnGuestChannel(true);
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_THAT(first_.outcome->detail, HasSubstr("last stage: agent channel opened"));
 }
 
 TEST_F(SupervisorTest, PanicOnTheConsoleIsTheReasonOfADeath) {
@@ -246,12 +262,23 @@ TEST_F(SupervisorTest, PanicOnTheConsoleIsTheReasonOfADeath) {
 
 TEST_F(SupervisorTest, GoodbyeThatNobodyAskedForIsADeathWithItsReason) {
   Start();
-  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  uint32_t exec = first_.client->OpenExec(Exec({"true"}));
+  ASSERT_TRUE(Until([&] { return first_.ends.contains(exec); }));
   agent().Send({.type = protocol::Type::kGoodbye}, AsBytes("poweroff by root"));
   machine_->Die("reset", true);
   ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
   EXPECT_THAT(first_.outcome->detail, HasSubstr("poweroff by root"));
   EXPECT_EQ(first_.outcome->ExitCode(), 120);
+}
+
+TEST_F(SupervisorTest, GoodbyeBeforeTheFirstCommandIsAFailureToBoot) {
+  Start();
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  agent().Send({.type = protocol::Type::kGoodbye}, AsBytes("mount root: /proc is a link"));
+  machine_->Die("reset", true);
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_THAT(first_.outcome->detail, HasSubstr("/proc is a link"));
+  EXPECT_EQ(first_.outcome->kind, OutcomeKind::kBootFailed);
 }
 
 TEST_F(SupervisorTest, GuestThatClosesItsChannelForGoodHasHalted) {

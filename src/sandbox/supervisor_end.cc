@@ -54,6 +54,7 @@ void Supervisor::OnHostStorageFull() {
 // A kernel that halts closes the channel and then idles for ever: without ACPI it cannot power off.
 // An agent that lost the thread closes and opens it again.
 void Supervisor::OnGuestChannel(bool open) {
+  channel_seen_ = channel_seen_ || open;
   channel_timer_.Cancel();
   if (open || !relay_->hello_received() || outcome_) return;
   channel_timer_ = loop_.After(kReopenGrace, [this] {
@@ -95,7 +96,9 @@ Outcome Supervisor::Diagnose(const MachineEnd& end) const {
     if (!end.by_guest && usage.oom_kills.value_or(0) > 0)
       why = "the machine used more memory of the host than its cgroup allows";
   }
-  if (!relay_->hello_received())
+  // The agent says hello before the root is whole: a guest that gives up before the first command
+  // has not started either.
+  if (!relay_->hello_received() || (said_goodbye_ && !exec_started_))
     return {.kind = OutcomeKind::kBootFailed, .detail = Cat(why, "; ", LastStage())};
   return {.kind = OutcomeKind::kMachineDied, .detail = std::move(why)};
 }

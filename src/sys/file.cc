@@ -39,7 +39,9 @@ Result<UniqueFd> OpenBeneath(BorrowedFd dir, const std::string& path, int flags,
   how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
   // The kernel refuses a mode where nothing can be created.
   if ((flags & (O_CREAT | O_TMPFILE)) != 0) how.mode = mode;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | more;
+  // One of the two: absolute links are refused, or begin at `dir`.
+  how.resolve = RESOLVE_NO_MAGICLINKS | more;
+  if ((more & RESOLVE_IN_ROOT) == 0) how.resolve |= RESOLVE_BENEATH;
   // EAGAIN: the tree was renamed while it was walked, and the walk could not be proven safe.
   long fd = -1;
   for (int attempt = 0; attempt < 128; attempt++) {

@@ -29,7 +29,8 @@ inline BorrowedFd Cwd() { return BorrowedFd::Raw(AT_FDCWD); }
 Result<UniqueFd> OpenAt(BorrowedFd dir, const std::string& path, int flags, mode_t mode = 0);
 
 // openat2() with RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS and `more` (linux/openat2.h): for every
-// path that comes from an image or a user.
+// path that comes from an image or a user. With RESOLVE_IN_ROOT in `more`, absolute links begin at
+// `dir` instead of being refused.
 Result<UniqueFd> OpenBeneath(BorrowedFd dir, const std::string& path, int flags, mode_t mode = 0,
                              uint64_t more = 0);
 

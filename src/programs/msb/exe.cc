@@ -51,6 +51,7 @@ Result<Prepared> Prepare(const ExeOptions& options) {
   spec.image_digest = root.digest;
   auto exec = TRY(MakeExecSpec(program, root.config, CurrentSurroundings()));
   bool has_command = !program.command.empty();
+  if (!options.detach) spec.command = Escape(Join(exec.argv, " "), 512);
   return Prepared{std::move(home), std::move(spec),  std::move(exec), has_command,
                   std::move(root), std::move(parts), choice.note};
 }

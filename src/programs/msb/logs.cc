@@ -165,7 +165,7 @@ Result<void> ShowConsole(const sandbox::Home& home, const sandbox::RecordInfo& r
 }
 
 Result<void> ShowLogs(const LogsOptions& options) {
-  auto home = TRY(sandbox::Home::Open());
+  auto home = TRY(sandbox::Home::OpenToRead());
   auto record = TRY(sandbox::FindSandbox(home, options.sandbox));
   UniqueFd dir = TRY(sandbox::OpenRecord(home, record));
   if (options.console) return ShowConsole(home, record, dir, options);

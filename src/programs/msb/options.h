@@ -68,6 +68,7 @@ struct PsOptions {
 
 struct InspectOptions {
   std::vector<std::string> sandboxes;
+  bool json = false;  // Errors too.
 };
 
 struct LogsOptions {

@@ -47,7 +47,11 @@ Result<void> Session::SetUp(UniqueFd socket) {
   }
   std::vector<int> signals = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
   if (options_.exec.terminal) signals.push_back(SIGWINCH);
-  if (own_terminal) signals.insert(signals.end(), {SIGTSTP, SIGCONT});
+  if (own_terminal) {
+    signals.insert(signals.end(), {SIGTSTP, SIGCONT});
+    // By default these end us at once, and the terminal would stay raw.
+    signals.insert(signals.end(), {SIGXCPU, SIGXFSZ, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR});
+  }
   signals_ = TRY(sys::SignalFd(signals));
   signal_watch_ =
       TRY(loop_->Watch(signals_, event::Interest::kRead, [this](event::Ready) { OnSignals(); }));

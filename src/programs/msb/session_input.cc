@@ -81,6 +81,18 @@ void Session::OnSignal(int number) {
       return SendSize();
     case SIGINT:
       return OnInterrupt();
+    case SIGXCPU:
+    case SIGXFSZ:
+    case SIGALRM:
+    case SIGVTALRM:
+    case SIGPROF:
+    case SIGIO:
+    case SIGPWR:
+      // Meant for us, not for the program, which our end hangs up.
+      end_.interrupted_by = number;
+      raw_.reset();
+      abandoned_ = true;
+      return;
     default:
       if (program_over_) return;
       if (!end_.started) {
