@@ -26,11 +26,15 @@ class LabError(Exception):
     """What was wrong, where, and the remedy."""
 
 
-def check_host():
+SYSTEMD = {"/lib/systemd/systemd": "systemd", "dbus-daemon": "dbus", "/lib/systemd/systemd-logind": "systemd"}
+
+
+def check_host(init):
     if os.geteuid() != 0:
         raise LabError("the lab needs root: it shares this machine's whole root file system with "
                        "its own machine, read-only (virtiofsd); run it with sudo")
-    missing = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool)})
+    tools = {**TOOLS, **(SYSTEMD if init == "systemd" else {})}
+    missing = sorted({package for tool, package in tools.items() if not shutil.which(tool)})
     if missing:
         raise LabError(f"packages are missing: apt-get install {' '.join(missing)}")
 
