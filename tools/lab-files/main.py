@@ -28,6 +28,7 @@ the lab:
   --kernel 6.12|6.1|FILE   default 6.12; built the first time (tools/lab-files/kernel)
   --cpus N                 default 1, which is what timings want
   --memory SIZE            default 4G; what the lab writes to / lies in it too
+  --init plain|systemd     plain: nothing but the commands; systemd: this host's, up to its basic target
   --write DIR              this host's DIR is writable in the lab; may be repeated
   --disk SIZE              of /lab/ext4, default 8G, sparse
   --lifetime SECONDS       the lab ends by itself after them; default 14400
@@ -68,7 +69,7 @@ def parser(machine, run):
         made.add_argument("--kernel", default="6.12")
         made.add_argument("--cpus", type=int, default=1, choices=range(1, 9), metavar="1..8")
         made.add_argument("--memory", type=megabytes, default=4096)
-        made.add_argument("--init", default="plain", choices=["plain"])
+        made.add_argument("--init", default="plain", choices=["plain", "systemd"])
         made.add_argument("--write", action="append", default=[])
         made.add_argument("--disk", type=megabytes, default=8192)
         made.add_argument("--lifetime", type=int, default=14400)
@@ -84,7 +85,7 @@ def parser(machine, run):
 
 
 def machine_options(given):
-    parts.check_host()
+    parts.check_host(given.init)
     server = parts.server()
     for folder in given.write:
         if not os.path.isdir(folder):

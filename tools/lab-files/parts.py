@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -15,6 +16,7 @@ CACHE = pathlib.Path(os.environ.get("MSB_CACHE") or os.path.join(
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 COMPILE = ["c++", "-std=c++20", "-Os", "-static", "-s", "-fno-exceptions", "-fno-rtti", "-Wall",
            "-Wextra", "-Wshadow", "-Wconversion", "-ffunction-sections", "-Wl,--gc-sections"]
+KEEP_SECONDS = 30 * 24 * 3600  # Servers of other states of the sources, since other clones use them.
 # tool: the package that has it
 TOOLS = {"qemu-system-x86_64": "qemu-system-x86", VIRTIOFSD: "qemu-system-common", "mke2fs": "e2fsprogs",
          "c++": "g++", "cpio": "cpio"}
@@ -24,11 +26,15 @@ class LabError(Exception):
     """What was wrong, where, and the remedy."""
 
 
-def check_host():
+SYSTEMD = {"/lib/systemd/systemd": "systemd", "dbus-daemon": "dbus", "/lib/systemd/systemd-logind": "systemd"}
+
+
+def check_host(init):
     if os.geteuid() != 0:
         raise LabError("the lab needs root: it shares this machine's whole root file system with "
                        "its own machine, read-only (virtiofsd); run it with sudo")
-    missing = sorted({package for tool, package in TOOLS.items() if not shutil.which(tool)})
+    tools = {**TOOLS, **(SYSTEMD if init == "systemd" else {})}
+    missing = sorted({package for tool, package in tools.items() if not shutil.which(tool)})
     if missing:
         raise LabError(f"packages are missing: apt-get install {' '.join(missing)}")
 
@@ -82,7 +88,12 @@ def server():
         with open(work / "initramfs.cpio", "wb") as archive:
             subprocess.run(["cpio", "-o", "-H", "newc", "--quiet", "-R", "0:0"], input=b"init\n",
                            stdout=archive, cwd=work, check=True)
-    return _publish(CACHE / "lab" / f"server-{_server_hash()}", fill)
+    wanted = CACHE / "lab" / f"server-{_server_hash()}"
+    if not wanted.is_dir():
+        for old in wanted.parent.glob("server-*"):
+            if time.time() - old.stat().st_mtime > KEEP_SECONDS:
+                shutil.rmtree(old, ignore_errors=True)
+    return _publish(wanted, fill)
 
 
 def clock_rate(server_folder):

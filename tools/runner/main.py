@@ -62,7 +62,7 @@ def main():
             needs = f" (after {', '.join(stage.needs)})" if stage.needs else ""
             say(f"{stage.name:<16} {stage.about}{needs}")
         return 0
-    total = counts.Counts()
+    places = {}
     bad = set()
     started = time.monotonic()
     for stage in chosen(names):
@@ -73,9 +73,12 @@ def main():
             result = run(stage, sys.stdout.isatty())
         if result.failed and stage.blocks:
             bad.add(stage.name)
-        total += result
+        places[stage.place] = places.get(stage.place, counts.Counts()) + result
     minutes, seconds = divmod(int(time.monotonic() - started), 60)
     say(f"{minutes} min {seconds} s")
+    total = sum(places.values(), counts.Counts())
+    if len(places) > 1:
+        say("; ".join(f"{place}: {part}" for place, part in places.items()))
     say(str(total))
     return 1 if total.failed else 0
 

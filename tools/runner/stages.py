@@ -11,12 +11,14 @@ import tempfile
 from typing import Callable
 
 import counts
+import lab
 import suites
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 LOGS = BUILD / "logs"
 FUZZ_SECONDS = 5
+IN_LAB = "in the KVM lab"
 JOBS = max(2, os.cpu_count() or 2)
 
 
@@ -130,6 +132,7 @@ class Stage:
     run: Callable
     needs: tuple = ()
     blocks: bool = False  # Its failure keeps those that need it from running.
+    place: str = "here"  # Where its tests run, for the closing summary.
 
 
 STAGES = [
@@ -163,4 +166,7 @@ STAGES = [
           suites.pytest("functional", as_user=True), ("release", "guest", "images")),
     Stage("security-user", "tests/security, as an ordinary user",
           suites.pytest("security", as_user=True), ("release", "guest", "images")),
+    Stage("lab", "the KVM lab itself: its runs, its machine, its end", lab.itself, ("release",), True, IN_LAB),
+    Stage("lab-components", "component tests that meet KVM or cgroups, again, in the lab", lab.components,
+          ("dev", "lab"), place=IN_LAB),
 ]

@@ -25,6 +25,7 @@
 #include <string_view>
 #include <vector>
 
+#include "clock_rate.h"
 #include "init.h"
 #include "run.h"
 #include "wire.h"
@@ -263,39 +264,6 @@ class Server {
   std::map<uint32_t, std::unique_ptr<Run>> runs_;
   std::map<uint32_t, int64_t> hung_up_;  // channel -> when it is killed
 };
-
-struct Reading {
-  uint64_t ticks;
-  int64_t nanoseconds;
-  int64_t error;  // ticks between the two readings of the counter
-};
-
-Reading ReadClocks() {
-  timespec now{};
-  const uint64_t before = __builtin_ia32_rdtsc();
-  clock_gettime(CLOCK_MONOTONIC_RAW, &now);
-  const uint64_t after = __builtin_ia32_rdtsc();
-  return {before + (after - before) / 2, int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec,
-          static_cast<int64_t>(after - before)};
-}
-
-// The rate of the time stamp counter in kHz: the best of some short measurements, since a preempted
-// one is wrong.
-int PrintClockRate() {
-  int64_t best_error = INT64_MAX;
-  double rate = 0;
-  for (int round = 0; round < 5; ++round) {
-    const Reading first = ReadClocks();
-    usleep(20'000);
-    const Reading last = ReadClocks();
-    if (first.error + last.error >= best_error) continue;
-    best_error = first.error + last.error;
-    rate = static_cast<double>(last.ticks - first.ticks) * 1e6 /
-           static_cast<double>(last.nanoseconds - first.nanoseconds);
-  }
-  std::printf("%.0f\n", rate);
-  return 0;
-}
 
 [[noreturn]] void Serve(int port, std::string cgroups) {
   sigset_t signals;
