@@ -17,6 +17,13 @@ extern const Filter kJailInitFilter;    // Default kill: waits, reports, exits.
 // kills.
 extern const Filter kQemuFilter;
 
+// msb-vmm, by the class of its threads; default kill. The first is the whole process's while it
+// builds the machine, and allows what the others do; each thread then takes its own on top.
+extern const Filter kVmmStartFilter;
+extern const Filter kVmmDeviceFilter;
+extern const Filter kVmmWorkerFilter;
+extern const Filter kVmmCpuFilter;
+
 // A policy with the table that it was compiled from.
 struct Policy {
   std::string_view name;
@@ -26,5 +33,6 @@ struct Policy {
 };
 std::array<Policy, 3> SmallProgramPolicies();  // Supervisor, unpacker, jail init.
 Policy QemuPolicy();
+std::array<Policy, 4> VmmPolicies();  // Start, devices, worker, processor.
 
 }  // namespace msb::jail
