@@ -7,32 +7,31 @@ namespace msb::vmm {
 
 void LoopThread::Call(std::function<void()> call) {
   Waiting waiting{&call};
-  {
-    std::lock_guard lock(mutex_);
-    if (closed_) return;
-    waiting_.push_back(&waiting);
-  }
+  std::unique_lock lock(mutex_);
+  if (closed_) return;
+  waiting_.push_back(&waiting);
   loop_.Post([this] { RunWaiting(); });
-  waiting.done.acquire();
+  went_.wait(lock, [&] { return waiting.done; });
 }
 
 void LoopThread::RunWaiting() {
+  std::unique_lock lock(mutex_);
   std::vector<Waiting*> ready;
-  {
-    std::lock_guard lock(mutex_);
-    ready.swap(waiting_);
-  }
-  for (Waiting* waiting : ready) {
-    (*waiting->call)();
-    waiting->done.release();
-  }
+  ready.swap(waiting_);
+  lock.unlock();
+  for (Waiting* waiting : ready) (*waiting->call)();
+  lock.lock();
+  // A caller's place on its stack is gone as soon as it sees this.
+  for (Waiting* waiting : ready) waiting->done = true;
+  went_.notify_all();
 }
 
 void LoopThread::Close() {
   std::lock_guard lock(mutex_);
   closed_ = true;
-  for (Waiting* waiting : waiting_) waiting->done.release();
+  for (Waiting* waiting : waiting_) waiting->done = true;
   waiting_.clear();
+  went_.notify_all();
 }
 
 }  // namespace msb::vmm

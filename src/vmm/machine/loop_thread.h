@@ -3,9 +3,9 @@
 
 #pragma once
 
+#include <condition_variable>
 #include <functional>
 #include <mutex>
-#include <semaphore>
 #include <vector>
 
 #include "event/loop.h"
@@ -27,12 +27,13 @@ class LoopThread final : public DeviceThread {
  private:
   struct Waiting {
     const std::function<void()>* call;
-    std::binary_semaphore done{0};
+    bool done = false;
   };
   void RunWaiting();
 
   event::Loop& loop_;
   std::mutex mutex_;
+  std::condition_variable went_;
   std::vector<Waiting*> waiting_;  // Each on the stack of its caller.
   bool closed_ = false;
 };

@@ -30,14 +30,16 @@ VcpuThread::VcpuThread(uint32_t index, Vcpu vcpu, Parts parts)
       parts_(std::move(parts)),
       thread_([this] { Main(); }) {}
 
-void VcpuThread::Go() {
-  order_.store(Order::kRun);
-  order_.notify_one();
+void VcpuThread::Tell(Order order) {
+  {
+    std::lock_guard lock(mutex_);
+    order_.store(order);
+  }
+  told_.notify_one();
 }
 
 VcpuThread::~VcpuThread() {
-  order_.store(Order::kStop);
-  order_.notify_one();
+  Tell(Order::kStop);
   // immediate_exit ends a KVM_RUN that begins after this, the signal one that has begun; a signal
   // alone may come just before.
   vcpu_.Kick();
@@ -47,7 +49,10 @@ VcpuThread::~VcpuThread() {
 
 void VcpuThread::Main() {
   if (parts_.on_start) parts_.on_start();
-  order_.wait(Order::kWait);
+  {
+    std::unique_lock lock(mutex_);
+    told_.wait(lock, [this] { return order_.load() != Order::kWait; });
+  }
   if (auto outcome = RunGuest()) parts_.on_end(*std::move(outcome));
 }
 

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -42,7 +44,7 @@ class VcpuThread {
   // Ends it, wherever it is. Whoever it may wait for must have let it go.
   ~VcpuThread();
 
-  void Go();
+  void Go() { Tell(Order::kRun); }
   const ExitCounts& counts() const { return counts_; }
 
  private:
@@ -60,7 +62,12 @@ class VcpuThread {
   const Vcpu vcpu_;
   const Parts parts_;
   ExitCounts counts_;
+  void Tell(Order order);
+
+  // Atomic for the running processor's look at each exit; the lock is for who waits.
   std::atomic<Order> order_ = Order::kWait;
+  std::mutex mutex_;
+  std::condition_variable told_;
   std::thread thread_;
 };
 
