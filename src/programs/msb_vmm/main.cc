@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "event/loop.h"
 #include "programs/msb_vmm/arguments.h"
+#include "programs/msb_vmm/confine.h"
 #include "programs/msb_vmm/control.h"
 #include "programs/msb_vmm/limits.h"
 #include "sys/file.h"
@@ -68,6 +69,7 @@ int main(int argc, char** argv) {
   UniqueFd upper(arguments->upper);
   auto disk = OrLeave(msb::sys::Stat(upper).Context("writable disk"), Kind::kBootFailed, control);
   OrLeave(msb::vmm::LimitProcess(static_cast<uint64_t>(disk.st_size)), Kind::kInternal, control);
+  OrLeave(msb::vmm::ConfineStart(), Kind::kInternal, control);
 
   msb::vmm::RealKvmCalls calls;
   auto kvm =
@@ -96,6 +98,7 @@ int main(int argc, char** argv) {
                                                    std::move(files), std::move(hooks), *loop),
                          Kind::kBootFailed, control);
 
+  OrLeave(msb::vmm::ConfineDeviceThread(), Kind::kInternal, control);
   control.Say("started");
   machine->Start();
   OrLeave(loop->Run(), Kind::kInternal, control);
