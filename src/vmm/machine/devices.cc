@@ -3,8 +3,6 @@
 
 #include "vmm/machine/devices.h"
 
-#include <unistd.h>
-
 #include "base/check.h"
 #include "sys/file.h"
 #include "vmm/machine/address_map.h"
@@ -57,12 +55,12 @@ Result<void> Devices::BindKicks(const Vm& vm, event::Loop& loop) {
     }
     slot.kick = TRY(sys::EventFd());
     TRY(vm.BindKick(slot.kick, address));
-    slot.watch = TRY(loop.Watch(slot.kick, event::Interest::kRead, [&slot](event::Ready) {
-      uint64_t count;
-      [[maybe_unused]] ssize_t n = ::read(slot.kick.get(), &count, sizeof count);
+    auto on_kick = [&slot](event::Ready) {
       for (size_t queue = 0; queue < slot.transport.queue_count(); queue++)
         slot.transport.OnQueueKick(queue);
-    }));
+    };
+    // By edges: nobody has to read it, which would be a system call for each kick.
+    slot.watch = TRY(loop.Watch(slot.kick, event::Interest::kRead, on_kick, event::Trigger::kEdge));
   }
   return {};
 }
