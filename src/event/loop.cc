@@ -17,6 +17,7 @@ struct Loop::Watcher {
   uint64_t id;
   int fd;
   Interest interest;
+  Trigger trigger;
   std::function<void(Ready)> call;
 };
 
@@ -28,10 +29,11 @@ struct Loop::Alarm {
 
 namespace {
 
-uint32_t Events(Interest interest) {
+uint32_t Events(Interest interest, Trigger trigger) {
   auto bits = static_cast<uint8_t>(interest);
   return ((bits & 1) != 0 ? uint32_t{EPOLLIN | EPOLLRDHUP} : 0) |
-         ((bits & 2) != 0 ? uint32_t{EPOLLOUT} : 0);
+         ((bits & 2) != 0 ? uint32_t{EPOLLOUT} : 0) |
+         (trigger == Trigger::kEdge ? uint32_t{EPOLLET} : 0);
 }
 
 Ready ToReady(uint32_t events) {
@@ -60,7 +62,7 @@ Loop::Registration& Loop::Registration::operator=(Registration&& other) noexcept
 
 Result<void> Loop::Registration::SetInterest(Interest interest) {
   if (watcher_ == nullptr || watcher_->interest == interest) return {};
-  epoll_event event{Events(interest), {.u64 = watcher_->id}};
+  epoll_event event{Events(interest, watcher_->trigger), {.u64 = watcher_->id}};
   if (::epoll_ctl(loop_->epoll_.get(), EPOLL_CTL_MOD, watcher_->fd, &event) == -1)
     return Error::Errno("epoll_ctl EPOLL_CTL_MOD");
   watcher_->interest = interest;
@@ -114,10 +116,10 @@ Result<std::unique_ptr<Loop>> Loop::Create() {
 Loop::~Loop() = default;
 
 Result<Loop::Registration> Loop::Watch(BorrowedFd fd, Interest interest,
-                                       std::function<void(Ready)> call) {
+                                       std::function<void(Ready)> call, Trigger trigger) {
   auto watcher =
-      std::make_shared<Watcher>(Watcher{next_id_++, fd.get(), interest, std::move(call)});
-  epoll_event event{Events(interest), {.u64 = watcher->id}};
+      std::make_shared<Watcher>(Watcher{next_id_++, fd.get(), interest, trigger, std::move(call)});
+  epoll_event event{Events(interest, trigger), {.u64 = watcher->id}};
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd.get(), &event) == -1)
     return Error::Errno("epoll_ctl EPOLL_CTL_ADD");
   watchers_.emplace(watcher->id, watcher);

@@ -24,6 +24,11 @@ namespace msb::event {
 
 enum class Interest : uint8_t { kNone = 0, kRead = 1, kWrite = 2, kReadWrite = 3 };
 
+enum class Trigger : uint8_t {
+  kLevel,  // Called for as long as the descriptor is ready.
+  kEdge,   // Called once for each event: an eventfd, then, need never be read.
+};
+
 struct Ready {
   bool readable = false;  // Also on hang-up and error: the read says which.
   bool writable = false;
@@ -74,8 +79,8 @@ class Loop {
   static Result<std::unique_ptr<Loop>> Create();
   ~Loop();
 
-  // Level-triggered.
-  Result<Registration> Watch(BorrowedFd fd, Interest interest, std::function<void(Ready)> call);
+  Result<Registration> Watch(BorrowedFd fd, Interest interest, std::function<void(Ready)> call,
+                             Trigger trigger = Trigger::kLevel);
   Timer At(Clock::time_point when, std::function<void()> call);
   Timer After(Clock::duration delay, std::function<void()> call) {
     return At(Clock::now() + delay, std::move(call));

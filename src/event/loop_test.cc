@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <optional>
+#include <span>
 #include <thread>
 
 #include "sys/file.h"
@@ -85,6 +86,28 @@ TEST(Loop, InterestCanBeTakenAwayAndGivenBack) {
   ASSERT_TRUE(registration.SetInterest(Interest::kWrite));
   ASSERT_TRUE(loop->RunOnce(Deadline::After(milliseconds(1000))));
   EXPECT_EQ(calls, 1);
+}
+
+TEST(Loop, ByEdgesAnEventfdThatNobodyReadsIsToldOfOncePerWrite) {
+  auto loop = *Loop::Create();
+  auto kick = *sys::EventFd();
+  int calls = 0;
+  auto registration = *loop->Watch(
+      kick, Interest::kRead, [&](Ready) { calls++; }, Trigger::kEdge);
+  uint64_t one = 1;
+  for (int i = 1; i <= 3; i++) {
+    ASSERT_TRUE(sys::WriteSome(kick, std::as_bytes(std::span(&one, 1))));
+    for (int j = 0; j < 3; j++) ASSERT_TRUE(loop->RunOnce(Deadline::After(milliseconds(0))));
+    EXPECT_EQ(calls, i);
+  }
+  ASSERT_TRUE(registration.SetInterest(Interest::kNone));
+  ASSERT_TRUE(sys::WriteSome(kick, std::as_bytes(std::span(&one, 1))));
+  ASSERT_TRUE(loop->RunOnce(Deadline::After(milliseconds(0))));
+  EXPECT_EQ(calls, 3);
+  // What happened meanwhile is told when it is asked for again.
+  ASSERT_TRUE(registration.SetInterest(Interest::kRead));
+  ASSERT_TRUE(loop->RunOnce(Deadline::After(milliseconds(0))));
+  EXPECT_EQ(calls, 4);
 }
 
 TEST(Loop, PostRunsOnTheLoopsThread) {

@@ -14,19 +14,10 @@
 #include <cerrno>
 #include <cstddef>
 
+#include "jail/policy_parts.h"
+
 namespace msb::jail {
 namespace {
-
-template <size_t... kSizes>
-consteval auto Join(const std::array<Rule, kSizes>&... parts) {
-  std::array<Rule, (kSizes + ...)> all{};
-  size_t at = 0;
-  auto append = [&](const auto& part) {
-    for (const Rule& rule : part) all[at++] = rule;
-  };
-  (append(parts), ...);
-  return all;
-}
 
 constexpr uint64_t kNamespaceFlags = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |
                                      CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWTIME;
@@ -211,25 +202,6 @@ constexpr auto kJailInitRules = std::to_array<Rule>({
 });
 
 #if defined(MSB_SANITIZED)
-// The wider policy of sanitizer builds: shadow memory, stack traces, the leak check at exit.
-constexpr auto kSanitizer = std::to_array<Rule>({
-    {"mmap"},         {"mprotect"},
-    {"prctl"},        {"prlimit64"},
-    {"getrlimit"},    {"sched_getaffinity"},
-    {"clone"},        {"wait4"},
-    {"ptrace"},       {"process_vm_readv"},
-    {"readlink"},     {"open"},
-    {"openat"},       {"stat"},
-    {"ioctl"},        {"uname"},
-    {"getppid"},      {"sysinfo"},
-    {"fstat"},        {"newfstatat"},
-    {"pipe2"},        {"getrusage"},
-    {"kill"},         {"set_tid_address"},
-    {"arch_prctl"},   {"set_robust_list"},
-    {"personality"},  {"msync"},
-    {"mincore"},      {"nanosleep"},
-    {"gettimeofday"}, {"clock_nanosleep"},
-});
 constexpr auto kSupervisorRules =
     Join(kRuntime, kPlainMemory, kByteIo, kPathIo, kDescriptorFlags, kSupervisorOnly, kSanitizer);
 constexpr auto kUnpackerRules =

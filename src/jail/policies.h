@@ -16,8 +16,15 @@ extern const Filter kJailInitFilter;    // Default kill: waits, reports, exits.
 // QEMU is large and changes: what we did not foresee answers ENOSYS, what an attacker would want
 // kills.
 extern const Filter kQemuFilter;
-// msb-vmm until its threads have put on their own. Default kill.
+
+// msb-vmm, by what it does; default kill. The first is the jail's, for the load of the program; the
+// second the whole process's while it builds the machine, and allows what the others do; each
+// thread then takes its own on top.
+extern const Filter kVmmLoadFilter;
 extern const Filter kVmmStartFilter;
+extern const Filter kVmmDeviceFilter;
+extern const Filter kVmmWorkerFilter;
+extern const Filter kVmmCpuFilter;
 
 // A policy with the table that it was compiled from.
 struct Policy {
@@ -28,6 +35,6 @@ struct Policy {
 };
 std::array<Policy, 3> SmallProgramPolicies();  // Supervisor, unpacker, jail init.
 Policy QemuPolicy();
-Policy VmmStartPolicy();
+std::array<Policy, 5> VmmPolicies();  // Load, start, devices, worker, processor.
 
 }  // namespace msb::jail

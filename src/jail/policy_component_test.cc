@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/audit.h>
+#include <linux/kvm.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -212,52 +214,110 @@ TEST(QemuPolicy, AnswersUnknownCallsLikeAnOlderKernel) {
       kFine);
 }
 
-// By number, as a VMM that was taken over would call them. Nothing is opened by name, nothing is
-// connected, no process is made; each of them dies.
-TEST(VmmStartPolicy, KillsWhatAMachineNeverDoes) {
-  for (const char* name : {"open",           "openat",      "openat2",
-                           "creat",          "execve",      "fork",
-                           "vfork",          "socket",      "socketpair",
-                           "connect",        "bind",        "ptrace",
-                           "kill",           "tkill",       "mount",
-                           "unshare",        "setns",       "bpf",
-                           "io_uring_setup", "userfaultfd", "process_vm_writev",
-                           "pidfd_open",     "pidfd_getfd", "memfd_create",
-                           "chdir",          "chroot",      "setuid",
-                           "personality",    "keyctl",      "ftruncate",
-                           "unlinkat",       "renameat2",   "statx",
-                           "getdents64",     "splice",      "accept4"}) {
-    EXPECT_EQ(Under(kVmmStartFilter,
-                    [&] {
-                      ::syscall(SyscallNumber(name), -1, 0, 0, 0, 0, 0);
+// Each class of thread of the VMM, by what it must not do.
+TEST(VmmPolicies, KillWhatNoThreadOfAMachineDoes) {
+  const char* kForbidden[] = {"execve",
+                              "execveat",
+                              "fork",
+                              "vfork",
+                              "socket",
+                              "connect",
+                              "bind",
+                              "listen",
+                              "accept4",
+                              "openat",
+                              "openat2",
+                              "mount",
+                              "unshare",
+                              "setns",
+                              "chroot",
+                              "pivot_root",
+                              "bpf",
+                              "keyctl",
+                              "userfaultfd",
+                              "io_uring_setup",
+                              "pidfd_open",
+                              "pidfd_getfd",
+                              "setuid",
+                              "capset",
+                              "memfd_create",
+                              "process_vm_writev",
+                              "perf_event_open",
+                              "pkey_mprotect",
+                              "dup",
+                              "sendmmsg",
+                              "ftruncate"};
+  for (const Policy& policy : VmmPolicies())
+    for (const char* name : kForbidden) {
+      int number = SyscallNumber(name);
+      ASSERT_GE(number, 0) << name;
+      EXPECT_EQ(
+          Under(*policy.filter, [&] { return ::syscall(number, 0, 0, 0, 0, 0, 0) == -1 ? 1 : 2; }),
+          kKilled)
+          << policy.name << " " << name;
+    }
+}
+
+#if !defined(MSB_SANITIZED)
+TEST(VmmPolicies, KillProcessesSignalsAndExecutableMemory) {
+  for (const Policy& policy : VmmPolicies()) {
+    EXPECT_EQ(Under(*policy.filter, [] { return ::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) != 0; }),
+              kKilled)
+        << policy.name;
+    for (const char* name : {"kill", "tkill", "tgkill", "ptrace", "process_vm_readv", "prctl"})
+      EXPECT_EQ(
+          Under(*policy.filter, [&] { return ::syscall(SyscallNumber(name), 0, 0, 0, 0, 0) != 0; }),
+          kKilled)
+          << policy.name << " " << name;
+    EXPECT_EQ(Under(*policy.filter,
+                    [] {
+                      ::syscall(SYS_mmap, 0, 4096, PROT_READ | PROT_EXEC,
+                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
                       return 0;
                     }),
               kKilled)
-        << name;
+        << policy.name;
   }
 }
 
-TEST(VmmStartPolicy, LetsMemoryBeMappedButNotExecuted) {
-  EXPECT_EQ(Under(kVmmStartFilter,
-                  [] {
-                    void* page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE,
-                                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-                    return page == MAP_FAILED ? 1 : 0;
-                  }),
-            kFine);
-  EXPECT_EQ(Under(kVmmStartFilter,
-                  [] {
-                    ::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                           0);
-                    return 0;
-                  }),
-            kKilled);
+TEST(VmmPolicies, KillTheWorkOfAnotherClass) {
+  auto dies = [](const Filter& filter, long number, long second) {
+    return Under(filter, [=] { return ::syscall(number, -1, second, 0, 0, 0, 0) == 0 ? 1 : 2; }) ==
+           kKilled;
+  };
+  const Filter* kRunning[] = {&kVmmDeviceFilter, &kVmmWorkerFilter, &kVmmCpuFilter};
+  for (const Filter* filter : kRunning) {
+    for (unsigned long request : std::initializer_list<unsigned long>{
+             KVM_CREATE_VM, KVM_SET_USER_MEMORY_REGION, KVM_CREATE_VCPU, KVM_SET_SREGS,
+             KVM_IOEVENTFD, TIOCSTI})
+      EXPECT_TRUE(dies(*filter, SYS_ioctl, static_cast<long>(request))) << request;
+    EXPECT_TRUE(dies(*filter, SYS_seccomp, 0));
+    EXPECT_TRUE(dies(*filter, SYS_eventfd2, 0));
+    EXPECT_FALSE(dies(*filter, SYS_ioctl, KVM_SIGNAL_MSI));
+    EXPECT_FALSE(dies(*filter, SYS_clock_gettime, 0));
+  }
+  for (long number : {SYS_pread64, SYS_pwrite64, SYS_pwritev, SYS_fallocate}) {
+    EXPECT_TRUE(dies(kVmmCpuFilter, number, 0));
+    EXPECT_TRUE(dies(kVmmDeviceFilter, number, 0));
+    EXPECT_FALSE(dies(kVmmWorkerFilter, number, 0));
+  }
+  for (long number : {SYS_recvmsg, SYS_sendmsg, SYS_getrandom}) {
+    EXPECT_TRUE(dies(kVmmCpuFilter, number, 0));
+    EXPECT_TRUE(dies(kVmmWorkerFilter, number, 0));
+    EXPECT_FALSE(dies(kVmmDeviceFilter, number, 0));
+  }
+  EXPECT_TRUE(dies(kVmmDeviceFilter, SYS_ioctl, KVM_RUN));
+  EXPECT_TRUE(dies(kVmmWorkerFilter, SYS_ioctl, KVM_RUN));
+  EXPECT_FALSE(dies(kVmmCpuFilter, SYS_ioctl, KVM_RUN));
+  EXPECT_TRUE(dies(kVmmCpuFilter, SYS_read, 0));
 }
+#endif
 
 #if defined(__x86_64__)
 TEST(EveryPolicy, Kills32BitCalls) {
   for (const Filter* filter :
-       {&kSupervisorFilter, &kUnpackerFilter, &kJailInitFilter, &kQemuFilter})
+       {&kSupervisorFilter, &kUnpackerFilter, &kJailInitFilter, &kQemuFilter, &kVmmStartFilter,
+        &kVmmDeviceFilter, &kVmmWorkerFilter, &kVmmCpuFilter})
     EXPECT_EQ(Under(*filter,
                     [] {
                       int pid;

@@ -123,7 +123,7 @@ Result<MachineFacts> VmmBackend::Start(MachineDescriptors descriptors) {
               {descriptors.agent.get(), numbers.agent},
               {descriptors.console.get(), numbers.console},
               {control.second.get(), numbers.control}};
-  spec.filter = &jail::kVmmStartFilter;
+  spec.filter = &jail::kVmmLoadFilter;
   spec.limits.memory_bytes =
       spec_.memory_bytes + kAddressSpaceOverhead + spec_.cpus * kAddressSpaceOfCpu;
   spec.limits.pids = spec_.cpus + kHelperThreads;

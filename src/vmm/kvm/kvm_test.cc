@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
-#include <algorithm>
+#include <functional>
 
 #include "base/bytes.h"
 #include "sys/mapping.h"
@@ -111,62 +111,62 @@ TEST(Vm, MemoryThatCannotBeNamesItsPlace) {
 class VcpuTest : public testing::Test {
  protected:
   VcpuTest() {
-    calls_.OnCall(KVM_CREATE_VCPU, [this](uint64_t) {
-      file_ = *sys::MemFd("vcpu");
-      EXPECT_TRUE(sys::Truncate(file_, FakeKvm::kRunSize).ok());
-      area_.emplace(*sys::MapFile(file_, FakeKvm::kRunSize, 0, PROT_READ | PROT_WRITE, MAP_SHARED));
-      return sys::Duplicate(file_)->Release();
+    calls_.OnRun([this](uint32_t, kvm_run& shared) {
+      run_ = &shared;
+      if (prepare_) prepare_(shared);
+      return 0;
     });
-    vm_.emplace(*Kvm::Create(Device(), calls_)->CreateVm());
-    vcpu_.emplace(*vm_->CreateVcpu(0));
   }
-  // SAFETY: the area is larger than the structure.
-  kvm_run& run() { return *reinterpret_cast<kvm_run*>(area_->bytes().data()); }
-  VcpuExit Run() {
-    auto exit = vcpu_->Run();
+  VcpuExit Run(std::function<void(kvm_run&)> prepare) {
+    prepare_ = std::move(prepare);
+    auto exit = vcpu_.Run();
     EXPECT_TRUE(exit.ok());
     return exit.ok() ? *exit : VcpuExit{};
   }
 
   FakeKvm calls_;
-  UniqueFd file_;
-  std::optional<sys::Mapping> area_;
-  std::optional<Vm> vm_;
-  std::optional<Vcpu> vcpu_;
+  std::function<void(kvm_run&)> prepare_;
+  kvm_run* run_ = nullptr;
+  Vm vm_ = *Kvm::Create(Device(), calls_)->CreateVm();
+  Vcpu vcpu_ = *vm_.CreateVcpu(0);
 };
 
 TEST_F(VcpuTest, AnswersToReadsGoWhereKvmTakesThem) {
-  run().exit_reason = KVM_EXIT_MMIO;
-  run().mmio.phys_addr = 0xfec0'0010;
-  run().mmio.len = 4;
-  auto exit = Run();
+  auto exit = Run([](kvm_run& run) {
+    run.exit_reason = KVM_EXIT_MMIO;
+    run.mmio.phys_addr = 0xfec0'0010;
+    run.mmio.len = 4;
+  });
   EXPECT_EQ(exit.kind, VcpuExit::Kind::kMmioRead);
   EXPECT_EQ(exit.address, 0xfec0'0010u);
   ASSERT_EQ(exit.data.size(), 4u);
   StoreLittle<uint32_t>(exit.data.data(), 0x12345678);
-  EXPECT_EQ(run().mmio.data[0], 0x78);
-  EXPECT_EQ(run().mmio.data[3], 0x12);
+  EXPECT_EQ(run_->mmio.data[0], 0x78);
+  EXPECT_EQ(run_->mmio.data[3], 0x12);
 }
 
 TEST_F(VcpuTest, NeverReachesBeyondTheDataOfAnMmioExit) {
-  run().exit_reason = KVM_EXIT_MMIO;
-  run().mmio.is_write = 1;
-  run().mmio.len = 200;
-  auto exit = Run();
+  auto exit = Run([](kvm_run& run) {
+    run.exit_reason = KVM_EXIT_MMIO;
+    run.mmio.is_write = 1;
+    run.mmio.len = 200;
+  });
   EXPECT_EQ(exit.kind, VcpuExit::Kind::kMmioWrite);
   EXPECT_EQ(exit.data.size(), 8u);
 }
 
 TEST_F(VcpuTest, PortDataOutsideTheSharedAreaIsNoPortExit) {
-  run().exit_reason = KVM_EXIT_IO;
-  run().io.size = 4;
-  run().io.count = 4;
-  run().io.data_offset = FakeKvm::kRunSize - 15;
-  EXPECT_EQ(Run().kind, VcpuExit::Kind::kOther);
-  run().io.data_offset = ~uint64_t{0};
-  EXPECT_EQ(Run().kind, VcpuExit::Kind::kOther);
-  run().io.data_offset = FakeKvm::kRunSize - 16;
-  auto exit = Run();
+  auto run_at = [&](uint64_t offset) {
+    return Run([offset](kvm_run& run) {
+      run.exit_reason = KVM_EXIT_IO;
+      run.io.size = 4;
+      run.io.count = 4;
+      run.io.data_offset = offset;
+    });
+  };
+  EXPECT_EQ(run_at(FakeKvm::kRunSize - 15).kind, VcpuExit::Kind::kOther);
+  EXPECT_EQ(run_at(~uint64_t{0}).kind, VcpuExit::Kind::kOther);
+  auto exit = run_at(FakeKvm::kRunSize - 16);
   EXPECT_EQ(exit.kind, VcpuExit::Kind::kPortRead);
   EXPECT_EQ(exit.data.size(), 16u);
 }
@@ -180,24 +180,34 @@ TEST_F(VcpuTest, NamesTheEnds) {
                                              {KVM_EXIT_INTERNAL_ERROR, Kind::kInternalError},
                                              {KVM_EXIT_INTR, Kind::kInterrupted},
                                              {KVM_EXIT_HYPERCALL, Kind::kOther}};
-  for (auto [reason, kind] : kEnds) {
-    run().exit_reason = reason;
-    EXPECT_EQ(Run().kind, kind) << reason;
-  }
+  for (auto [reason, kind] : kEnds)
+    EXPECT_EQ(Run([why = reason](kvm_run& run) { run.exit_reason = why; }).kind, kind) << reason;
 }
 
 TEST_F(VcpuTest, ASignalIsNoError) {
-  calls_.Fail(KVM_RUN, EINTR);
-  EXPECT_EQ(Run().kind, VcpuExit::Kind::kInterrupted);
-  calls_.Fail(KVM_RUN, EFAULT);
-  EXPECT_FALSE(vcpu_->Run());
+  calls_.OnRun([](uint32_t, kvm_run&) {
+    errno = EINTR;
+    return -1;
+  });
+  auto exit = vcpu_.Run();
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(exit->kind, VcpuExit::Kind::kInterrupted);
+  calls_.OnRun([](uint32_t, kvm_run&) {
+    errno = EFAULT;
+    return -1;
+  });
+  EXPECT_FALSE(vcpu_.Run());
 }
 
 TEST_F(VcpuTest, AKickIsSeenByKvm) {
-  vcpu_->Kick();
-  EXPECT_EQ(run().immediate_exit, 1);
-  vcpu_->ClearKick();
-  EXPECT_EQ(run().immediate_exit, 0);
+  uint8_t seen = 0;
+  auto look = [&](kvm_run& run) { seen = run.immediate_exit; };
+  vcpu_.Kick();
+  Run(look);
+  EXPECT_EQ(seen, 1);
+  vcpu_.ClearKick();
+  Run(look);
+  EXPECT_EQ(seen, 0);
 }
 
 }  // namespace

@@ -111,12 +111,14 @@ class GuestArena {
   GuestAddress Allocate(uint64_t bytes, uint64_t alignment = 64);
   GuestAddress Place(std::string_view text);
   std::string Text(GuestAddress address, size_t bytes) const;
+  // From the front again.
+  void Rewind() { next_ = kPageBytes; }
   // Areas of a queue of `size`.
   QueueConfig PlaceQueue(uint16_t size);
 
  private:
   GuestMemory memory_;
-  uint64_t next_ = 0x1000;
+  uint64_t next_ = kPageBytes;
 };
 
 // One device as its driver sees it.

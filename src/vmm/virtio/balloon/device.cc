@@ -15,9 +15,7 @@
 namespace msb::vmm {
 namespace {
 
-constexpr size_t kInflate = 0;
-constexpr size_t kDeflate = 1;
-constexpr size_t kReport = 2;
+enum QueueIndex : size_t { kInflate, kDeflate, kReport };
 // Linux sends 256 page numbers at a time and reports 32 blocks of 2 or 4 MiB at a time.
 constexpr std::array<uint16_t, 3> kLimits = {16, 16, 32};
 // More page numbers than this in one buffer are a mistake, so that no buffer holds the thread up.

@@ -168,7 +168,7 @@ TEST_F(Block, RefusesSectorsThatAreNotThere) {
   Open();
   uint64_t sectors = kDiskBytes / 512;
   auto at = arena_.Allocate(1024);
-  for (uint32_t type : {VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT}) {
+  for (uint32_t type : {uint32_t{VIRTIO_BLK_T_IN}, uint32_t{VIRTIO_BLK_T_OUT}}) {
     bool in = type == VIRTIO_BLK_T_IN;
     EXPECT_EQ(Do(Header(type, sectors - 1), {{at, 512, in}}), 0);
     EXPECT_EQ(Do(Header(type, sectors - 1), {{at, 1024, in}}), VIRTIO_BLK_S_IOERR);

@@ -86,12 +86,9 @@ BlockDevice::~BlockDevice() {
 }
 
 Result<void> BlockDevice::Watch() {
-  watch_ = TRY(worker_.loop().Watch(kick_, event::Interest::kRead, [this](event::Ready) {
-    uint64_t kicks;
-    // It cannot fail but by finding none, and then there is nothing to do.
-    (void)sys::ReadSome(kick_, std::as_writable_bytes(std::span(&kicks, 1)));
-    Serve();
-  }));
+  // By edges, so that a kick costs no read().
+  watch_ = TRY(worker_.loop().Watch(
+      kick_, event::Interest::kRead, [this](event::Ready) { Serve(); }, event::Trigger::kEdge));
   return {};
 }
 

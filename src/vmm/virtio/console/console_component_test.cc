@@ -337,6 +337,9 @@ TEST_F(Console, StartsAgainAfterAReset) {
   BringUp();
   ASSERT_TRUE(sys::WriteAll(agent_host_, "lost and found").ok());
   driver_->Reset();
+  EXPECT_EQ(events_, "+-") << "a kernel that halts closes nothing before";
+  driver_->Reset();
+  EXPECT_EQ(events_, "+-");
   Settle();
   events_.clear();
   BringUp();

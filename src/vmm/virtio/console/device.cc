@@ -91,11 +91,14 @@ Result<void> ConsoleDevice::Activate(ActiveDevice active) {
 }
 
 void ConsoleDevice::Reset() {
+  // A kernel that halts resets its devices and closes nothing before.
+  bool was_open = ports_[kAgentPort]->guest_open();
   control_more_.Cancel();
   for (auto& port : ports_) port->Stop();
   replies_.Clear();
   agent_announced_ = false;
   active_ = {};
+  if (was_open && channel_) channel_(false);
 }
 
 void ConsoleDevice::Notify(size_t queue) {

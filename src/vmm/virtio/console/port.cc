@@ -68,6 +68,7 @@ Result<void> Port::Attach(UniqueFd socket) {
   socket_ = std::move(socket);
   watch_ = TRY(loop_.Watch(socket_, event::Interest::kNone,
                            [this](event::Ready ready) { OnSocket(ready); }));
+  host_open_ = true;
   Settle();
   return {};
 }
@@ -100,7 +101,7 @@ void Port::Stop() {
 }
 
 bool Port::MayReceive() const {
-  if (receive_ == nullptr || !*receive_ || (*receive_)->broken() || !socket_) return false;
+  if (receive_ == nullptr || !*receive_ || (*receive_)->broken() || !host_open_) return false;
   return kind_ == PortKind::kConsole || (guest_open_ && !reopen_needed_);
 }
 
@@ -114,9 +115,9 @@ void Port::Settle() {
 }
 
 void Port::HangUp() {
-  if (!socket_) return;
+  if (!host_open_) return;
   watch_.Cancel();
-  socket_.Reset();
+  host_open_ = false;
   reopen_needed_ = guest_open_;
   transmit_blocked_ = false;
   hung_up_();
@@ -198,13 +199,13 @@ Port::Round Port::TransmitRound(Queue& queue) {
   if (batch.chains().empty()) return Round::kDone;
   size_t sent = 0;
   bool ended = false;
-  if (socket_ && batch.offered() > 0) {
+  if (host_open_ && batch.offered() > 0) {
     auto result = sys::SendParts(socket_, batch.parts());
     ended = !result.ok();
     if (result.ok()) sent = result->value_or(0);
   }
   Count(metrics_.from_guest_bytes, sent);
-  bool drop = kind_ == PortKind::kConsole || !socket_ || ended;
+  bool drop = kind_ == PortKind::kConsole || !host_open_ || ended;
   size_t left = sent;
   size_t done = 0;
   for (const Batch::Taken& chain : batch.chains()) {

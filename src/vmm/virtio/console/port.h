@@ -37,9 +37,9 @@ class Port {
       : loop_(loop), kind_(kind), hung_up_(std::move(hung_up)) {}
 
   Result<void> Attach(UniqueFd socket);
-  // Closes the host's end.
+  // As if the host's end had hung up.
   void HangUp();
-  bool host_open() const { return static_cast<bool>(socket_); }
+  bool host_open() const { return host_open_; }
   bool guest_open() const { return guest_open_; }
   // The guest opened or closed its end. True when that is news.
   bool SetGuestOpen(bool open);
@@ -67,7 +67,8 @@ class Port {
   event::Loop& loop_;
   const PortKind kind_;
   std::function<void()> hung_up_;
-  UniqueFd socket_;
+  UniqueFd socket_;  // Closed with this or by the next: a confined thread need not close().
+  bool host_open_ = false;
   event::Loop::Registration watch_;
 
   std::optional<Queue>* receive_ = nullptr;
