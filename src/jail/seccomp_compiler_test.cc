@@ -120,7 +120,6 @@ std::vector<Policy> StrictPolicies() {
 TEST(SeccompCompiler, EachPolicyDecidesAsItsTableReads) {
   auto all = StrictPolicies();
   all.push_back(QemuPolicy());
-  all.push_back(VmmStartPolicy());
   for (const Policy& policy : all) {
     SCOPED_TRACE(policy.name);
     auto rules = Numbered(policy.rules);

@@ -16,6 +16,15 @@ int CodeOfOutcome(const sandbox::Outcome& outcome, bool hello_seen) {
   return outcome.ExitCode();
 }
 
+// A sandbox that ends by itself refuses what was asked for meanwhile: its own end is the reason.
+bool OutcomeTells(const SessionEnd& end) {
+  using sandbox::OutcomeKind;
+  if (!end.outcome || end.exit || end.failed) return false;
+  OutcomeKind kind = end.outcome->kind;
+  return kind == OutcomeKind::kBootFailed || kind == OutcomeKind::kMachineDied ||
+         kind == OutcomeKind::kHostStorageFull || kind == OutcomeKind::kTimeout;
+}
+
 Error ExplainOutcome(const sandbox::Outcome& outcome) {
   using sandbox::OutcomeKind;
   std::string detail = outcome.detail.empty() ? "" : Cat(": ", outcome.detail);
@@ -79,6 +88,7 @@ int ExitCode(const SessionEnd& end) {
   if (end.output_lost) return kExitFailed;
   if (end.exit) return sandbox::ToOutcome(*end.exit).ExitCode();
   if (end.failed) return sandbox::ExitCode(*end.failed);
+  if (OutcomeTells(end)) return CodeOfOutcome(*end.outcome, end.hello_seen);
   if (end.error) return end.started ? kExitMachineDied : kExitNotStarted;
   if (end.outcome) return CodeOfOutcome(*end.outcome, end.hello_seen);
   return end.hello_seen ? kExitMachineDied : kExitNotStarted;
@@ -93,6 +103,7 @@ std::optional<Error> Explain(const SessionEnd& end) {
                            .detail = "the guest's kernel killed the program"});
   }
   if (end.failed) return ExplainFailure(*end.failed);
+  if (OutcomeTells(end)) return ExplainOutcome(*end.outcome);
   if (end.error) {
     Error copy(end.error->code(), end.error->message());
     return std::move(copy).Remedy(end.error->remedy());

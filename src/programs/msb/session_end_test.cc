@@ -83,6 +83,17 @@ TEST(ExitCode, OfARefusal) {
   EXPECT_EQ(ExitCode(end), 125);
 }
 
+TEST(ExitCode, OfASandboxThatEndedWhileItWasAsked) {
+  SessionEnd end = Ended(OutcomeKind::kBootFailed, false);
+  end.outcome->detail = "no kernel";
+  end.error = Error(Code::kFailedPrecondition, "the sandbox is ending");
+  EXPECT_EQ(ExitCode(end), 125);
+  EXPECT_NE(Explain(end)->message().find("no kernel"), std::string::npos);
+  end = Ended(OutcomeKind::kTimeout, true);
+  end.error = Error(Code::kFailedPrecondition, "the sandbox is ending");
+  EXPECT_EQ(ExitCode(end), 124);
+}
+
 TEST(ExitCode, OfAnInterruptedStart) {
   SessionEnd end;
   end.interrupted_by = SIGINT;

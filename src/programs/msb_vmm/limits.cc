@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+
 #include "base/text.h"
 
 namespace msb::vmm {
@@ -18,7 +20,10 @@ constexpr rlim_t kOpenFiles = 256;
 constexpr size_t kStackBytes = 256 * 1024;
 
 Result<void> Limit(const char* name, decltype(RLIMIT_CORE) what, rlim_t value) {
-  rlimit limit{value, value};
+  // The jail may have set a lower one, which cannot be raised.
+  rlimit limit{};
+  if (::getrlimit(what, &limit) == -1) return Error::Errno(Cat("getrlimit ", name));
+  limit.rlim_cur = limit.rlim_max = std::min(limit.rlim_max, value);
   if (::setrlimit(what, &limit) == -1) return Error::Errno(Cat("setrlimit ", name));
   return {};
 }
