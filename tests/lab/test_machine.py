@@ -34,6 +34,19 @@ def test_this_hosts_files_are_there_and_stay_as_they_are(lab, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_a_lab_that_mounts_this_hosts_files_anew_cannot_write_them_either(lab, tmp_path):
+    script = f"""
+        mkdir -p /run/again && mount -t virtiofs -o rw host /run/again || exit 3
+        touch /run/again{tmp_path}/planted
+        chmod 777 /run/again{tmp_path}
+        umount /run/again
+    """
+    mode = tmp_path.stat().st_mode
+    done = lab("sh", "-c", script)
+    assert done.stderr.count(b"Read-only file system") == 2, done.stderr.decode()
+    assert not (tmp_path / "planted").exists() and tmp_path.stat().st_mode == mode
+
+
 def test_one_command_in_a_lab_of_its_own_writes_back_where_it_may(tmp_path):
     done = tools_lab("--write", tmp_path, "--", "sh", "-c", "cat > result; exit 9", input=b"written inside", cwd=tmp_path)
     assert done.returncode == 9, done.stderr.decode()
@@ -59,7 +72,7 @@ def test_without_a_lab_the_remedy_is_named():
 
 def test_bad_options_are_refused():
     for options in (["start", "--cpus", "99"], ["start", "--memory", "lots"], ["--kernel", "/no/such/kernel", "--", "true"],
-                    ["--write", "/no/such/folder", "--", "true"], ["--bogus"], ["run"], []):
+                    ["--write", "/no/such/folder", "--", "true"], ["start", *["--write", "/tmp"] * 5], ["--bogus"], ["run"], []):
         done = tools_lab(*options)
         assert done.returncode == 125, options
         assert done.stderr, options

@@ -45,7 +45,7 @@ class Keeper:
         self.port_reader = wire.Reader()
         self.began = time.monotonic()
         self.up_ms = None
-        self.mounting = list(options["write"])
+        self.mounting = list(enumerate(options["shares"]))
         self.stopping_since = None
         self.orderly = False
         self.waiting_for_boot = []
@@ -55,9 +55,9 @@ class Keeper:
 
     def start(self):
         self.log = open(self.folder / "log", "ab", buffering=0)
-        shares = [("host", self.options["root"], False)]
-        shares += [(f"write{i}", folder, True) for i, folder in enumerate(self.options["write"])]
-        shares = [machine.Share(*share, self.log) for share in shares]
+        shares = [machine.Share("host", self.options["root"], False, self.log)]
+        shares += [machine.Share(f"share{i}", share["folder"], share["writable"], self.log)
+                   for i, share in enumerate(self.options["shares"])]
         self.port, theirs = socket.socketpair()
         disk = parts.disk(self.options["disk"] << 20)
         command = machine.qemu(self.options, theirs.fileno(), shares, disk, self.console,
@@ -152,7 +152,7 @@ class Keeper:
             elif kind == wire.MOUNTED:
                 failed = wire.read_number(body)
                 if failed:
-                    self.problem = f"mount {self.mounting[0]} in the lab: {os.strerror(failed)}"
+                    self.problem = f"mount {self.mounting[0][1]['at']} in the lab: {os.strerror(failed)}"
                     self.stop(orderly=False)
                     return
                 self.mounting.pop(0)
@@ -164,8 +164,9 @@ class Keeper:
 
     def mount_next(self):
         if self.mounting:
-            tag = f"write{len(self.options['write']) - len(self.mounting)}"
-            self.to_port(wire.frame(wire.MOUNT, body=f"{tag}\0{self.mounting[0]}\0".encode()))
+            number, share = self.mounting[0]
+            self.to_port(wire.frame(wire.MOUNT, body=f"share{number}\0{share['at']}\0".encode(),
+                                    extra=int(share["writable"])))
             return
         self.up_ms = int((time.monotonic() - self.began) * 1000)
         for client in self.waiting_for_boot:
@@ -247,7 +248,7 @@ class Keeper:
     def status(self):
         return json.dumps({"name": self.options["name"], "kernel": self.options["kernel"],
                            "cpus": self.options["cpus"], "memory_mib": self.options["memory"],
-                           "init": self.options["init"], "runs": len(self.clients),
+                           "init": self.options["init"], "room": self.options["room"], "runs": len(self.clients),
                            "up_after_ms": self.up_ms, "age_s": int(time.monotonic() - self.began),
                            "console": str(self.console)}).encode()
 
