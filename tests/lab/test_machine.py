@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab's machine: what it has, what is shared with it, how it ends."""
 
+import importlib
 import json
 import os
 import pathlib
@@ -8,7 +9,9 @@ import re
 import signal
 import subprocess
 
-from conftest import LAB, NAME, alive, descendants_of, tools_lab, until
+import pytest
+
+from conftest import LAB, NAME, ROOT, alive, descendants_of, tools_lab, until
 
 
 def test_it_has_what_our_tests_need(lab):
@@ -127,6 +130,14 @@ def test_a_panic_ends_the_run_and_keeps_the_console():
     console = pathlib.Path(kept[1].strip())
     assert "sysrq triggered crash" in console.read_text(errors="replace").lower()
     console.unlink()
+
+
+def test_an_ordinary_user_is_told_why_it_needs_root(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools/lab-files")
+    parts = importlib.import_module("parts")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(parts.LabError, match="needs root: it shares this machine's whole root.*sudo"):
+        parts.check_host("plain")
 
 
 def test_a_missing_tool_is_named_with_its_package(tmp_path):
