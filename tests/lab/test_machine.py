@@ -121,6 +121,24 @@ def test_kill_9_of_the_keeper_leaves_nothing_that_runs():
     assert not places(name)
 
 
+def test_a_machine_that_cannot_start_says_why(tmp_path):
+    (tmp_path / "kernel").write_bytes(b"not a kernel" * 1000)
+    done = tools_lab("--kernel", tmp_path / "kernel", "--", "true")
+    assert done.returncode == 125
+    assert re.search(r"the lab's machine ended: qemu.*; its console: .*\n", done.stderr.decode()), done.stderr.decode()
+
+
+def test_the_end_of_the_process_that_serves_its_files_is_the_labs_end():
+    once = subprocess.Popen([LAB, "--", "sh", "-c", "echo ready; sleep 600"], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+    assert once.stdout.readline() == b"ready\n"
+    for pid in descendants_of(once.pid):
+        if pathlib.Path(f"/proc/{pid}/comm").read_text() == "virtiofsd\n":
+            os.kill(pid, signal.SIGKILL)
+    out, err = once.communicate(timeout=30)
+    assert once.returncode == 125 and b"virtiofsd, which serves /, ended" in err, err
+
+
 def test_a_panic_ends_the_run_and_keeps_the_console():
     done = tools_lab("--", "sh", "-c", "echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger; sleep 60")
     assert done.returncode == 125

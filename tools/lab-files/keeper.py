@@ -9,6 +9,7 @@ import selectors
 import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import machine
@@ -75,6 +76,9 @@ class Keeper:
         self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
         self.selector.register(self.port, selectors.EVENT_READ, self.port_ready)
         self.selector.register(os.pidfd_open(qemu.pid), selectors.EVENT_READ, self.machine_ended)
+        for share in shares:
+            self.selector.register(os.pidfd_open(share.process.pid), selectors.EVENT_READ,
+                                   lambda _, share=share: self.share_ended(share))
         if self.lease is not None:
             self.selector.register(self.lease, selectors.EVENT_READ, lambda _: self.stop(orderly=False))
         wake, waker = socket.socketpair()
@@ -192,7 +196,24 @@ class Keeper:
         if self.stopping_since is None and self.problem is None:
             text = self.console.read_text(errors="replace") if self.console.exists() else ""
             panicked = "Kernel panic" in text or "Oops" in text
-            self.problem = "the lab's kernel panicked" if panicked else "the lab's machine ended by itself"
+            self.problem = "the lab's kernel panicked" if panicked else f"the lab's machine ended{self.last_words()}"
+
+    def share_ended(self, share):
+        """Either because QEMU, which ends just now, has hung up, or the lab would wait for its files for ever."""
+        try:
+            self.processes[0].wait(timeout=1)
+            return self.machine_ended(None)
+        except subprocess.TimeoutExpired:
+            pass
+        if self.stopping_since is None and self.problem is None:
+            self.problem = f"virtiofsd, which serves {share.folder}, ended{self.last_words()}"
+            self.stop(orderly=False)
+
+    def last_words(self):
+        """What QEMU or virtiofsd said on stderr, to be appended to a sentence."""
+        lines = (self.folder / "log").read_text(errors="replace").strip().splitlines()
+        told = [line for line in lines if not line.startswith(("virtio_session_mount:", "virtio_loop:"))]
+        return f": {told[-1]}" if told else ""
 
     # The clients' side.
 

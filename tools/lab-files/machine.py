@@ -52,6 +52,7 @@ class Share:
 
     def __init__(self, tag, folder, writable, log):
         self.tag = tag
+        self.folder = folder
         listener = socket.socket(socket.AF_UNIX)
         listener.bind("")  # A name that the kernel chooses, in no file system.
         listener.listen(1)
