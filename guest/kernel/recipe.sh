@@ -4,9 +4,9 @@
 # by the hash of everything that decides its bytes. Sourced by the scripts named `build` that make one.
 #
 # The caller sets KERNEL (a word for messages and for the host name inside), PACKAGE, ARCH, PATCHES (a
-# folder), ROOT (where results are kept, by hash), RECIPE (the command for the source offer), OBJECTS
-# (about how many a full build compiles: only the progress display counts on it), defines `fragment`
-# (prints the config's binding lines) and calls `build_kernel`, which sets TARGET.
+# folder; empty: none), ROOT (where results are kept, by hash), RECIPE (the command for the source
+# offer), OBJECTS (about how many a full build compiles: only the progress display counts on it),
+# defines `fragment` (prints the config's binding lines) and calls `build_kernel`, which sets TARGET.
 
 TARBALL=/usr/src/$PACKAGE.tar.xz
 TARGET=
@@ -70,7 +70,7 @@ content_hash() {
   } | sha256sum | cut -c 1-32
 }
 
-patches() { find "$PATCHES" -name '*.patch' 2> /dev/null | LC_ALL=C sort; }
+patches() { [ -z "$PATCHES" ] || find "$PATCHES" -name '*.patch' | LC_ALL=C sort; }
 cat_patches() { patches | while IFS= read -r patch; do cat "$patch"; done; }
 
 # One build at a time on a host: two would only slow each other down. The lock's descriptor is

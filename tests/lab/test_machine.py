@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab's machine: what it has, what is shared with it, how it ends."""
 
+import importlib
 import json
 import os
 import pathlib
@@ -8,7 +9,9 @@ import re
 import signal
 import subprocess
 
-from conftest import LAB, NAME, alive, descendants_of, tools_lab, until
+import pytest
+
+from conftest import LAB, NAME, ROOT, alive, descendants_of, tools_lab, until
 
 
 def test_it_has_what_our_tests_need(lab):
@@ -32,6 +35,19 @@ def test_this_hosts_files_are_there_and_stay_as_they_are(lab, tmp_path):
     assert done.stdout == b"from the hostchanged\n"
     assert (tmp_path / "file").read_text() == "from the host"
     assert not (tmp_path / "other").exists()
+
+
+def test_a_lab_that_mounts_this_hosts_files_anew_cannot_write_them_either(lab, tmp_path):
+    script = f"""
+        mkdir -p /run/again && mount -t virtiofs -o rw host /run/again || exit 3
+        touch /run/again{tmp_path}/planted
+        chmod 777 /run/again{tmp_path}
+        umount /run/again
+    """
+    mode = tmp_path.stat().st_mode
+    done = lab("sh", "-c", script)
+    assert done.stderr.count(b"Read-only file system") == 2, done.stderr.decode()
+    assert not (tmp_path / "planted").exists() and tmp_path.stat().st_mode == mode
 
 
 def test_one_command_in_a_lab_of_its_own_writes_back_where_it_may(tmp_path):
@@ -59,7 +75,7 @@ def test_without_a_lab_the_remedy_is_named():
 
 def test_bad_options_are_refused():
     for options in (["start", "--cpus", "99"], ["start", "--memory", "lots"], ["--kernel", "/no/such/kernel", "--", "true"],
-                    ["--write", "/no/such/folder", "--", "true"], ["--bogus"], ["run"], []):
+                    ["--write", "/no/such/folder", "--", "true"], ["start", *["--write", "/tmp"] * 5], ["--bogus"], ["run"], []):
         done = tools_lab(*options)
         assert done.returncode == 125, options
         assert done.stderr, options
@@ -105,6 +121,24 @@ def test_kill_9_of_the_keeper_leaves_nothing_that_runs():
     assert not places(name)
 
 
+def test_a_machine_that_cannot_start_says_why(tmp_path):
+    (tmp_path / "kernel").write_bytes(b"not a kernel" * 1000)
+    done = tools_lab("--kernel", tmp_path / "kernel", "--", "true")
+    assert done.returncode == 125
+    assert re.search(r"the lab's machine ended: qemu.*; its console: .*\n", done.stderr.decode()), done.stderr.decode()
+
+
+def test_the_end_of_the_process_that_serves_its_files_is_the_labs_end():
+    once = subprocess.Popen([LAB, "--", "sh", "-c", "echo ready; sleep 600"], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+    assert once.stdout.readline() == b"ready\n"
+    for pid in descendants_of(once.pid):
+        if pathlib.Path(f"/proc/{pid}/comm").read_text() == "virtiofsd\n":
+            os.kill(pid, signal.SIGKILL)
+    out, err = once.communicate(timeout=30)
+    assert once.returncode == 125 and b"virtiofsd, which serves /, ended" in err, err
+
+
 def test_a_panic_ends_the_run_and_keeps_the_console():
     done = tools_lab("--", "sh", "-c", "echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger; sleep 60")
     assert done.returncode == 125
@@ -114,6 +148,14 @@ def test_a_panic_ends_the_run_and_keeps_the_console():
     console = pathlib.Path(kept[1].strip())
     assert "sysrq triggered crash" in console.read_text(errors="replace").lower()
     console.unlink()
+
+
+def test_an_ordinary_user_is_told_why_it_needs_root(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools/lab-files")
+    parts = importlib.import_module("parts")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(parts.LabError, match="needs root: it shares this machine's whole root.*sudo"):
+        parts.check_host("plain")
 
 
 def test_a_missing_tool_is_named_with_its_package(tmp_path):

@@ -9,6 +9,7 @@ import selectors
 import shutil
 import signal
 import socket
+import subprocess
 import time
 
 import machine
@@ -45,7 +46,7 @@ class Keeper:
         self.port_reader = wire.Reader()
         self.began = time.monotonic()
         self.up_ms = None
-        self.mounting = list(options["write"])
+        self.mounting = list(enumerate(options["shares"]))
         self.stopping_since = None
         self.orderly = False
         self.waiting_for_boot = []
@@ -55,9 +56,9 @@ class Keeper:
 
     def start(self):
         self.log = open(self.folder / "log", "ab", buffering=0)
-        shares = [("host", self.options["root"], False)]
-        shares += [(f"write{i}", folder, True) for i, folder in enumerate(self.options["write"])]
-        shares = [machine.Share(*share, self.log) for share in shares]
+        shares = [machine.Share("host", self.options["root"], False, self.log)]
+        shares += [machine.Share(f"share{i}", share["folder"], share["writable"], self.log)
+                   for i, share in enumerate(self.options["shares"])]
         self.port, theirs = socket.socketpair()
         disk = parts.disk(self.options["disk"] << 20)
         command = machine.qemu(self.options, theirs.fileno(), shares, disk, self.console,
@@ -75,6 +76,9 @@ class Keeper:
         self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
         self.selector.register(self.port, selectors.EVENT_READ, self.port_ready)
         self.selector.register(os.pidfd_open(qemu.pid), selectors.EVENT_READ, self.machine_ended)
+        for share in shares:
+            self.selector.register(os.pidfd_open(share.process.pid), selectors.EVENT_READ,
+                                   lambda _, share=share: self.share_ended(share))
         if self.lease is not None:
             self.selector.register(self.lease, selectors.EVENT_READ, lambda _: self.stop(orderly=False))
         wake, waker = socket.socketpair()
@@ -152,7 +156,7 @@ class Keeper:
             elif kind == wire.MOUNTED:
                 failed = wire.read_number(body)
                 if failed:
-                    self.problem = f"mount {self.mounting[0]} in the lab: {os.strerror(failed)}"
+                    self.problem = f"mount {self.mounting[0][1]['at']} in the lab: {os.strerror(failed)}"
                     self.stop(orderly=False)
                     return
                 self.mounting.pop(0)
@@ -164,8 +168,9 @@ class Keeper:
 
     def mount_next(self):
         if self.mounting:
-            tag = f"write{len(self.options['write']) - len(self.mounting)}"
-            self.to_port(wire.frame(wire.MOUNT, body=f"{tag}\0{self.mounting[0]}\0".encode()))
+            number, share = self.mounting[0]
+            self.to_port(wire.frame(wire.MOUNT, body=f"share{number}\0{share['at']}\0".encode(),
+                                    extra=int(share["writable"])))
             return
         self.up_ms = int((time.monotonic() - self.began) * 1000)
         for client in self.waiting_for_boot:
@@ -191,7 +196,24 @@ class Keeper:
         if self.stopping_since is None and self.problem is None:
             text = self.console.read_text(errors="replace") if self.console.exists() else ""
             panicked = "Kernel panic" in text or "Oops" in text
-            self.problem = "the lab's kernel panicked" if panicked else "the lab's machine ended by itself"
+            self.problem = "the lab's kernel panicked" if panicked else f"the lab's machine ended{self.last_words()}"
+
+    def share_ended(self, share):
+        """Either because QEMU, which ends just now, has hung up, or the lab would wait for its files for ever."""
+        try:
+            self.processes[0].wait(timeout=1)
+            return self.machine_ended(None)
+        except subprocess.TimeoutExpired:
+            pass
+        if self.stopping_since is None and self.problem is None:
+            self.problem = f"virtiofsd, which serves {share.folder}, ended{self.last_words()}"
+            self.stop(orderly=False)
+
+    def last_words(self):
+        """What QEMU or virtiofsd said on stderr, to be appended to a sentence."""
+        lines = (self.folder / "log").read_text(errors="replace").strip().splitlines()
+        told = [line for line in lines if not line.startswith(("virtio_session_mount:", "virtio_loop:"))]
+        return f": {told[-1]}" if told else ""
 
     # The clients' side.
 
@@ -247,7 +269,7 @@ class Keeper:
     def status(self):
         return json.dumps({"name": self.options["name"], "kernel": self.options["kernel"],
                            "cpus": self.options["cpus"], "memory_mib": self.options["memory"],
-                           "init": self.options["init"], "runs": len(self.clients),
+                           "init": self.options["init"], "room": self.options["room"], "runs": len(self.clients),
                            "up_after_ms": self.up_ms, "age_s": int(time.monotonic() - self.began),
                            "console": str(self.console)}).encode()
 

@@ -6,15 +6,32 @@ import ctypes
 import os
 import signal
 import socket
+import struct
 import subprocess
 
 import parts
 
 PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None)
+LIBC = ctypes.CDLL(None, use_errno=True)
+# linux/mount.h, sched.h, asm/unistd.h
+MS_REC, MS_PRIVATE, CLONE_NEWNS = 0x4000, 1 << 18, 0x20000
+SYS_mount_setattr, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
+# A microvm has 8 places for devices; the port, the disk, the network and the root take 4.
+SHARES = 4
 
 
-def spawn(command, descriptors, log):
+def make_all_read_only():
+    """Every file system that this process sees, and for it alone. The lab runs programs that try to
+    break out, as root: that its root is mounted read-only inside would not stop them."""
+    attributes = struct.pack("QQQQ", MOUNT_ATTR_RDONLY, 0, 0, 0)
+    if (LIBC.unshare(CLONE_NEWNS) or LIBC.mount(None, b"/", None, MS_REC | MS_PRIVATE, None) or
+            LIBC.syscall(SYS_mount_setattr, AT_FDCWD, b"/", AT_RECURSIVE, attributes, len(attributes))):
+        number = ctypes.get_errno()
+        os.write(2, f"making this host's files read-only for the lab: {os.strerror(number)}\n".encode())
+        os._exit(1)
+
+
+def spawn(command, descriptors, log, read_only=False):
     """A child that does not outlive us."""
     parent = os.getpid()
 
@@ -22,6 +39,8 @@ def spawn(command, descriptors, log):
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+        if read_only:
+            make_all_read_only()
 
     # In a session of its own: a Ctrl-C at the caller's terminal is not for it.
     return subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -33,13 +52,14 @@ class Share:
 
     def __init__(self, tag, folder, writable, log):
         self.tag = tag
+        self.folder = folder
         listener = socket.socket(socket.AF_UNIX)
         listener.bind("")  # A name that the kernel chooses, in no file system.
         listener.listen(1)
         cache = "none" if writable else "auto"
         self.process = spawn([parts.VIRTIOFSD, f"--fd={listener.fileno()}", "-o",
                               f"source={folder},cache={cache},sandbox=chroot"],
-                             [listener.fileno()], log)
+                             [listener.fileno()], log, read_only=not writable)
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(listener.getsockname())
         listener.close()
@@ -66,6 +86,8 @@ def qemu(options, port, shares, disk, console, kernel, server, rate):
         "driver=raw,node-name=disk,discard=unmap,file.driver=file,file.filename=/dev/fdset/1",
         "-device", "virtio-blk-device,drive=disk",
     ]
+    if options["network"]:
+        command += ["-netdev", "user,id=net", "-device", "virtio-net-device,netdev=net"]
     for share in shares:
         command += ["-chardev", f"socket,id={share.tag},fd={share.socket.fileno()}",
                     "-device", f"vhost-user-fs-device,chardev={share.tag},tag={share.tag}"]
@@ -78,5 +100,5 @@ def command_line(options, rate):
              "mitigations=off", "nowatchdog", "tsc=reliable", f"tsc_early_khz={rate}",
              # Of our patches to 6.12; elsewhere unknown words go unheard.
              "lapic_timer_khz=1000000", "noreplace-returns", "keep_initmem",
-             f"lab.init={options['init']}"]
+             f"lab.init={options['init']}", f"lab.layer={options['layer']}"]
     return " ".join(words)

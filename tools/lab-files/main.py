@@ -10,8 +10,10 @@ import sys
 
 import client
 import keeper
+import machine
 import parts
 import places
+import room
 import wire
 
 ABOUT = """\
@@ -31,6 +33,9 @@ the lab:
   --init plain|systemd     plain: nothing but the commands; systemd: this host's, up to its basic target
   --write DIR              this host's DIR is writable in the lab; may be repeated
   --disk SIZE              of /lab/ext4, default 8G, sparse
+  --network                reaches what this host reaches (QEMU's user network)
+  --room                   a bare Debian 12 instead of this host's root, with a clone of HEAD in
+                           /root/microsandbox, the current folder there; implies --network
   --lifetime SECONDS       the lab ends by itself after them; default 14400
 the command:
   --timeout SECONDS        then SIGTERM, 2 s later the end; exit code 124
@@ -46,6 +51,9 @@ the command cannot be run or is not there.
   tools/lab -- sh -c 'ls -l /dev/kvm; uname -r'
   tools/lab start --cpus 2 && tools/lab run dmesg && tools/lab stop
 """
+
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
+               "LANG": "C.UTF-8"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -72,6 +80,8 @@ def parser(machine, run):
         made.add_argument("--init", default="plain", choices=["plain", "systemd"])
         made.add_argument("--write", action="append", default=[])
         made.add_argument("--disk", type=megabytes, default=8192)
+        made.add_argument("--network", action="store_true")
+        made.add_argument("--room", action="store_true")
         made.add_argument("--lifetime", type=int, default=14400)
     if run:
         made.add_argument("--timeout", type=float)
@@ -79,7 +89,7 @@ def parser(machine, run):
         made.add_argument("--no-tty", dest="tty", action="store_false")
         made.add_argument("-n", "--no-stdin", action="store_true")
         made.add_argument("--env", action="append", default=[])
-        made.add_argument("--cwd", default=os.getcwd())
+        made.add_argument("--cwd")
         made.add_argument("command", nargs=argparse.REMAINDER)
     return made
 
@@ -90,15 +100,22 @@ def machine_options(given):
     for folder in given.write:
         if not os.path.isdir(folder):
             raise parts.LabError(f"--write {folder}: no such folder")
+    shares = [{"folder": os.path.realpath(folder), "at": os.path.realpath(folder), "writable": True}
+              for folder in given.write]
+    if given.room:
+        shares += room.shares()
+    if len(shares) > machine.SHARES:
+        raise parts.LabError(f"{len(shares)} shared folders: at most {machine.SHARES}"
+                             f"{' with those of --room' if given.room else ''}; use --write less often")
     return {"name": given.name, "kernel": given.kernel, "kernel_file": parts.kernel(given.kernel),
-            "cpus": given.cpus, "memory": given.memory, "init": given.init, "root": "/",
-            "write": [os.path.realpath(folder) for folder in given.write], "disk": given.disk,
+            "cpus": given.cpus, "memory": given.memory, "init": given.init, "disk": given.disk,
+            "root": str(room.root()) if given.room else "/", "layer": "disk" if given.room else "memory",
+            "shares": shares, "network": given.network or given.room, "room": given.room,
             "lifetime": given.lifetime, "server": str(server), "rate": parts.clock_rate(server)}
 
 
-def run_options(given):
-    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root",
-                   "LANG": "C.UTF-8", "TERM": os.environ.get("TERM", "dumb")}
+def run_options(given, folder):
+    environment = {**ENVIRONMENT, "TERM": os.environ.get("TERM", "dumb")}
     for setting in given.env:
         name, _, value = setting.partition("=")
         environment[name] = value
@@ -107,7 +124,7 @@ def run_options(given):
         wants = os.isatty(0) and os.isatty(1) and not given.no_stdin
     elif wants and not os.isatty(0):
         raise parts.LabError("--tty: stdin is not a terminal")
-    return {"tty": wants, "stdin": not given.no_stdin, "cwd": given.cwd, "timeout": given.timeout,
+    return {"tty": wants, "stdin": not given.no_stdin, "cwd": given.cwd or folder, "timeout": given.timeout,
             "environment": environment}
 
 
@@ -180,8 +197,9 @@ def ask(end, kind):
             return None
 
 
-def wait_until_up(name):
-    answer = ask(connect(name), wire.STATUS)
+def wait_until_up(end):
+    """The lab's status, once it is up."""
+    answer = ask(end, wire.STATUS)
     if answer is None:
         raise parts.LabError("the lab ended while it started")
     if answer[0] == wire.NOTICE:
@@ -192,17 +210,30 @@ def wait_until_up(name):
 def command_start(arguments):
     given = parser(True, False).parse_args(arguments)
     start_keeper(machine_options(given))
-    up = wait_until_up(given.name)
+    up = wait_until_up(connect(given.name))
+    if given.room:
+        furnish(given.name)
     print(f"lab {given.name}: kernel {given.kernel}, {given.cpus} cpu, up after {up['up_after_ms']} ms",
           file=sys.stderr)
     return 0
+
+
+def furnish(name):
+    """Makes the clone in the room, as a newcomer would."""
+    end = connect(name)
+    run = client.Run(end, {"tty": False, "stdin": False, "cwd": "/", "timeout": None, "environment": ENVIRONMENT})
+    run.start(["sh", "-ec", room.FURNISH])
+    if run.finish() != 0:
+        raise parts.LabError("the room has no clone (above)")
 
 
 def execute(name, given):
     command = given.command[1:] if given.command[:1] == ["--"] else given.command
     if not command:
         raise parts.LabError("which command? see tools/lab --help")
-    run = client.Run(connect(name), run_options(given))
+    end = connect(name)
+    folder = room.CLONE if wait_until_up(end)["room"] else os.getcwd()
+    run = client.Run(end, run_options(given, folder))
     run.start(command)
     return run.finish()
 
@@ -254,6 +285,8 @@ def command_once(arguments):
     pid = start_keeper(machine_options(given), lease)
     os.close(lease)
     try:
+        if given.room:
+            furnish(given.name)
         return execute(given.name, given)
     finally:
         end = places.connect(places.folder_of(given.name)) if given.write else None

@@ -52,7 +52,7 @@ def kernel(version):
     return done.stdout.strip()
 
 
-def _publish(folder, fill):
+def publish(folder, fill):
     """A folder of the cache that appears complete or not at all."""
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def server():
         for old in wanted.parent.glob("server-*"):
             if time.time() - old.stat().st_mtime > KEEP_SECONDS:
                 shutil.rmtree(old, ignore_errors=True)
-    return _publish(wanted, fill)
+    return publish(wanted, fill)
 
 
 def clock_rate(server_folder):

@@ -2,6 +2,7 @@
 """The stages that use the KVM lab: its own tests, and in one lab of 6.12 with one CPU the tests that
 need KVM or cgroup v2, wherever this host has neither."""
 
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import tempfile
 
 import counts
+import suites
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
@@ -19,47 +21,62 @@ PROGRAMS = {"sys_component_test": "*", "jail_component_test": "*", "agent_compon
             "sandbox_component_test": "KvmProbe.*"}
 
 
-def not_root(log):
-    """A failure with its remedy: what is not run must not look as if it had passed."""
+@dataclasses.dataclass
+class Lab:
+    words: list  # that start tools/lab
+    name: str
+    log: object
+
+
+def as_root(log):
+    """The words before a command that needs root, as tools/install-packages has them; None when it
+    cannot be had. What is not run must not look as if it had passed."""
+    if os.geteuid() == 0:
+        return []
+    if log.run("sudo", "-n", "true"):
+        return ["sudo", "-n", "env", f"PATH={os.environ['PATH']}", f"MSB_CACHE={suites.cache()}"]
     log.write("the lab needs root (it shares this machine's root file system): run tools/test with sudo\n")
-    return counts.one("root for the lab", False)
+    return None
 
 
 def itself(log):
     """tests/lab: the lab's own tests."""
-    if os.geteuid() != 0:
-        return not_root(log)
+    root = as_root(log)
+    if root is None:
+        return counts.one("root for the lab", False)
     log.must("tools/lab-files/kernel/build")
     with tempfile.TemporaryDirectory() as place:
         junit = pathlib.Path(place) / "junit.xml"
-        log.run("python3", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "--durations=5",
-                f"--junitxml={junit}", f"--basetemp={place}/t", "tests/lab", timeout=1200,
-                env={"MSB_BIN": str(BUILD / "release/bin")})
+        log.run(*root, "python3", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "--durations=5",
+                f"--junitxml={junit}", f"--basetemp={place}/t", "tests/lab", timeout=1200)
         return counts.of_pytest(junit) if junit.exists() else counts.one("pytest tests/lab", False)
 
 
 def components(log):
     """The component tests of the dev build, again, in a lab."""
-    if os.geteuid() != 0:
-        return not_root(log)
+    root = as_root(log)
+    if root is None:
+        return counts.one("root for the lab", False)
+    lab = Lab([*root, LAB], f"runner-{os.getpid()}", log)
     results = BUILD / "dev/gtest-lab"
     shutil.rmtree(results, ignore_errors=True)
     results.mkdir(parents=True)
-    name = f"runner-{os.getpid()}"
-    log.must(LAB, "start", "--name", name, "--write", results)
+    log.must(*lab.words, "start", "--name", lab.name, "--write", results)
     try:
-        release = subprocess.run([LAB, "run", "-n", "--name", name, "uname", "-r"], capture_output=True, text=True)
+        release = subprocess.run([*lab.words, "run", "-n", "--name", lab.name, "uname", "-r"], capture_output=True,
+                                 text=True)
         log.write(f"in the KVM lab, Linux {release.stdout}")
-        return sum((component(log, name, program, tests, results) for program, tests in PROGRAMS.items()),
+        return sum((component(lab, program, tests, results) for program, tests in PROGRAMS.items()),
                    counts.Counts())
     finally:
-        log.run(LAB, "stop", "--name", name)
+        log.run(*lab.words, "stop", "--name", lab.name)
 
 
-def component(log, name, program, tests, results):
+def component(lab, program, tests, results):
     result = results / f"{program}.json"
-    ok = log.run(LAB, "run", "-n", "--name", name, "--timeout", 300, "--env", f"GTEST_OUTPUT=json:{result}",
-                 "--env", "MSB_KVM_WORKS=1", BUILD / "dev/bin" / program, f"--gtest_filter={tests}")
+    ok = lab.log.run(*lab.words, "run", "-n", "--name", lab.name, "--timeout", 300,
+                     "--env", f"GTEST_OUTPUT=json:{result}", "--env", "MSB_KVM_WORKS=1",
+                     BUILD / "dev/bin" / program, f"--gtest_filter={tests}")
     own = counts.of_gtest(result) if result.exists() else counts.Counts()
     if not result.exists() or (not ok and not own.failed):
         own += counts.one(f"{program} (the program itself)", ok)

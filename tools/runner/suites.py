@@ -18,11 +18,15 @@ PROGRAMS = ("msb", "msx", "msr", "msi", "msb-image", "msb-supervisor", "msb-agen
             "msb-mkrootdisk")
 
 
-def image_folder():
-    """Tars of the test images, beside the other build products that outlive a clone."""
-    cache = os.environ.get("MSB_CACHE") or os.path.join(
+def cache():
+    """Where build products lie that outlive a clone."""
+    return os.environ.get("MSB_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "microsandbox")
-    folder = pathlib.Path(cache) / "test-images"
+
+
+def image_folder():
+    """Tars of the test images."""
+    folder = pathlib.Path(cache()) / "test-images"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "init.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <net/route.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
@@ -65,6 +67,43 @@ bool WriteText(const char* path, std::string_view text) {
 // With no symlinks to follow: the folder that an absolute link (/var/run -> /run) names lies
 // outside.
 void Place(const std::string& root, const char* folder) { mkdir((root + folder).c_str(), 0755); }
+
+bool SetAddress(int any, ifreq& request, unsigned long what, const char* address) {
+  sockaddr_in value{};
+  value.sin_family = AF_INET;
+  inet_pton(AF_INET, address, &value.sin_addr);
+  std::memcpy(&request.ifr_addr, &value, sizeof value);
+  return ioctl(any, what, &request) == 0;
+}
+
+// QEMU's user network: these addresses are its defaults.
+void BringUpNetwork() {
+  const int any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ifreq request{};
+  std::strcpy(request.ifr_name, "eth0");
+  if (any < 0 || ioctl(any, SIOCGIFFLAGS, &request) != 0) {
+    if (any >= 0) close(any);
+    return;  // A lab without a network.
+  }
+  const short flags = static_cast<short>(request.ifr_flags | IFF_UP | IFF_RUNNING);
+  rtentry route{};
+  sockaddr_in gateway{};
+  gateway.sin_family = AF_INET;
+  inet_pton(AF_INET, "10.0.2.2", &gateway.sin_addr);
+  std::memcpy(&route.rt_gateway, &gateway, sizeof gateway);
+  gateway.sin_addr.s_addr = 0;
+  std::memcpy(&route.rt_dst, &gateway, sizeof gateway);
+  std::memcpy(&route.rt_genmask, &gateway, sizeof gateway);
+  route.rt_flags = RTF_UP | RTF_GATEWAY;
+  bool done = SetAddress(any, request, SIOCSIFADDR, "10.0.2.15") &&
+              SetAddress(any, request, SIOCSIFNETMASK, "255.255.255.0");
+  request.ifr_flags = flags;
+  done = done && ioctl(any, SIOCSIFFLAGS, &request) == 0 && ioctl(any, SIOCADDRT, &route) == 0;
+  if (!done) Warn("bring up", "eth0");
+  close(any);
+  unlink("/etc/resolv.conf");
+  WriteText("/etc/resolv.conf", "nameserver 10.0.2.3\n");
+}
 
 void BringUpLoopback() {
   const int any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -172,11 +211,16 @@ void AssembleRoot() {
   MustMount("sysfs", "sysfs", "/sys", 0, nullptr);
   MustMount("devtmpfs", "dev", "/dev", 0, nullptr);
   MustMount("virtiofs", "host", "/lower", MS_RDONLY, nullptr);
-  MustMount("tmpfs", "memory", "/memory", 0, "size=80%");
-  mkdir("/memory/upper", 0755);
-  mkdir("/memory/work", 0755);
+  // A bare root gets gigabytes of packages and objects, which memory would not hold.
+  if (std::strcmp(Option("layer"), "disk") == 0) {
+    MustMount("ext4", "/dev/vda", "/layer", 0, nullptr);
+  } else {
+    MustMount("tmpfs", "layer", "/layer", 0, "size=80%");
+  }
+  mkdir("/layer/upper", 0755);
+  mkdir("/layer/work", 0755);
   MustMount("overlay", "root", "/root", 0,
-            "lowerdir=/lower,upperdir=/memory/upper,workdir=/memory/work");
+            "lowerdir=/lower,upperdir=/layer/upper,workdir=/layer/work");
   const std::string root = "/root";
   for (const char* folder : {"/proc", "/sys", "/dev", "/run", "/tmp", "/lab", "/lab/ext4"})
     Place(root, folder);
@@ -217,6 +261,7 @@ std::string SettleIn() {
        {"/dev/kvm", "/dev/net/tun", "/dev/fuse", "/dev/vhost-net", "/dev/vhost-vsock"}) {
     chmod(device, 0666);
   }
+  BringUpNetwork();
   if (mount("/dev/vda", "/lab/ext4", "ext4", 0, nullptr) != 0) Warn("mount", "/lab/ext4");
   const std::string own = OwnCgroup();
   // Controllers are given to the children of a cgroup without processes of its own; the top may

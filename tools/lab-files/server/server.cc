@@ -133,7 +133,7 @@ class Server {
   void Handle(const Header& header, std::string_view body) {
     const Type type = static_cast<Type>(header.type);
     if (type == Type::kOpen) return Open(header, body);
-    if (type == Type::kMount) return MountShare(body);
+    if (type == Type::kMount) return MountShare(header.extra != 0, body);
     if (type == Type::kPowerOff) PowerOff();
     // The run itself may have ended, and what it left in the background not.
     if (type == Type::kHangUp) hung_up_[header.channel] = Now() + kGraceMilliseconds;
@@ -173,7 +173,7 @@ class Server {
     SendNumber(Type::kCredit, header.channel, kWindow);
   }
 
-  void MountShare(std::string_view body) {
+  void MountShare(bool writable, std::string_view body) {
     const std::string text(body);
     const char* tag = text.c_str();
     const char* folder = tag + std::strlen(tag) + 1;
@@ -183,7 +183,8 @@ class Server {
       mkdir(std::string(folder).substr(0, slash).c_str(), 0755);
     }
     mkdir(folder, 0755);
-    const int failed = mount(tag, folder, "virtiofs", 0, nullptr) == 0 ? 0 : errno;
+    const unsigned long flags = writable ? 0 : MS_RDONLY;
+    const int failed = mount(tag, folder, "virtiofs", flags, nullptr) == 0 ? 0 : errno;
     SendNumber(Type::kMounted, 0, static_cast<uint32_t>(failed));
   }
 

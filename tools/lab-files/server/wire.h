@@ -11,12 +11,12 @@ namespace lab {
 
 enum class Type : uint8_t {
   // host -> lab
-  kOpen = 1,      // start a run; body: see OpenRequest. `extra` 1: more of the same body follows
-  kInput = 2,     // bytes for stdin; empty: end of file
-  kSignal = 3,    // `extra` is the signal, for the process group in the foreground
-  kResize = 4,    // u16 rows, u16 columns
-  kHangUp = 5,    // the client is gone: SIGHUP, and a second later all of the run is killed
-  kMount = 6,     // channel 0; body: tag NUL folder: a shared folder of the host, writable
+  kOpen = 1,    // start a run; body: see OpenRequest. `extra` 1: more of the same body follows
+  kInput = 2,   // bytes for stdin; empty: end of file
+  kSignal = 3,  // `extra` is the signal, for the process group in the foreground
+  kResize = 4,  // u16 rows, u16 columns
+  kHangUp = 5,  // the client is gone: SIGHUP, and a second later all of the run is killed
+  kMount = 6,   // channel 0; body: tag NUL folder: a shared folder of the host; `extra` 1: writable
   kPowerOff = 7,  // channel 0
   // both ways
   kCredit = 16,  // u32: so many more bytes may come (output to the host, input to the lab)
