@@ -236,6 +236,21 @@ TEST_F(Console, SendsABufferOfManyPieces) {
   EXPECT_EQ(Back(kOut1), 1U);
 }
 
+TEST_F(Console, SendsALargeBufferInAsManyPartsAsTheSocketTakes) {
+  BringUp();
+  std::string text;
+  for (int i = 0; i < 2'000'000; i++) text += static_cast<char>('a' + i % 26);
+  ASSERT_TRUE(Send(kOut1, text));
+  std::string got = ReadAvailable(agent_host_);
+  EXPECT_LT(got.size(), text.size() / 2);
+  for (int i = 0; i < 1000 && got.size() < text.size(); i++) {
+    Settle();
+    got += ReadAvailable(agent_host_);
+  }
+  EXPECT_TRUE(got == text);
+  EXPECT_EQ(Back(kOut1), 1U);
+}
+
 TEST_F(Console, FillsBuffersOfTheGuestWithWhatTheHostSends) {
   BringUp();
   for (int i = 0; i < 40; i++) Room(kIn1, 100);
@@ -315,6 +330,30 @@ TEST_F(Console, TellsOfAHangUpAndANewHostEvenWhenTheGuestWasSlow) {
   // However many there were: it ends with a close and an open.
   ASSERT_GE(all.size(), 12U);
   EXPECT_EQ(all.substr(all.size() - 12), "1:6=0 1:6=1 ");
+}
+
+TEST_F(Console, DoesNotSpinOnAHangUpWithBytesThatTheGuestHasNoRoomFor) {
+  BringUp();
+  ASSERT_TRUE(sys::WriteAll(agent_host_, "unread").ok());
+  Settle();
+  agent_host_.Reset();
+  Settle();
+  EXPECT_EQ(Replies(), "1:6=0 ");
+  auto start = Clock::now();
+  ASSERT_TRUE(loop_->RunOnce(Deadline::After(std::chrono::milliseconds(20))).ok());
+  EXPECT_GE(Clock::now() - start, std::chrono::milliseconds(19));
+}
+
+TEST_F(Console, DoesNotAnnounceAHostThatHasGoneAgain) {
+  ASSERT_TRUE(driver_->Start());
+  // No room for replies: they are due together.
+  Control(1, VIRTIO_CONSOLE_PORT_READY, 1);
+  agent_host_.Reset();
+  Room(kIn1, 8);
+  Control(1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+  Settle();
+  for (int i = 0; i < 4; i++) Room(kControlIn, 64);
+  EXPECT_EQ(Replies(), "1:7=1org.microsandbox.agent ");
 }
 
 TEST_F(Console, DropsAHalfSentFrameWithItsConnection) {
