@@ -27,7 +27,7 @@ struct LeafMask {
 constexpr uint32_t kAnySubleaf = ~0u;
 
 // Bits of leaf 1.
-constexpr uint32_t kEcxX2Apic = 21, kEcxTscDeadline = 24, kEcxXsave = 26, kEcxHypervisor = 31;
+constexpr uint32_t kEcxX2Apic = 21, kEcxTscDeadline = 24, kEcxHypervisor = 31;
 constexpr uint32_t kEdxManyThreads = 28;
 
 // XCR0: x87, SSE, AVX, AVX-512 (three). Not: bound registers (3, 4), protection keys (9), AMX
