@@ -130,11 +130,20 @@ class Machine:
             at += 4 + size + 8
         return took, stages
 
-    def run(self, argv, sink=None, number=1):
-        """Runs a program inside; its stdout goes to `sink`, else is returned. (exit code, bytes)."""
+    def greet(self):
         if not self.sent_hello:
             self.send(HELLO, b"MSB1" + struct.pack("<HQ", 1, 1) + text(b"bench") + b"\0")
             self.sent_hello = True
+
+    def shutdown(self):
+        """Asks the agent for the end: (exit code, lines of the control socket)."""
+        self.greet()
+        self.send(SHUTDOWN)
+        return self.wait_end()
+
+    def run(self, argv, sink=None, number=1):
+        """Runs a program inside; its stdout goes to `sink`, else is returned. (exit code, bytes)."""
+        self.greet()
         words = [word.encode() for word in argv]
         body = struct.pack("<H", len(words)) + b"".join(short(word) for word in words)
         body += struct.pack("<H", 1) + short(b"PATH=/bin:/sbin:/usr/bin:/usr/sbin") + short(b"/") + short(b"")

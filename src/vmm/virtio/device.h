@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -44,6 +45,8 @@ struct ActiveDevice {
   DeviceSignal* signal = nullptr;
 };
 
+inline constexpr size_t kMaxDeviceState = 256;
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -67,6 +70,16 @@ class Device {
   // Back to idle. When it returns, no thread of ours uses the guest's memory or the queues any
   // more.
   virtual void Reset() = 0;
+
+  // What the device knows beside its queues, while it is active and at rest; at most
+  // kMaxDeviceState bytes.
+  virtual std::vector<std::byte> SaveState() const { return {}; }
+  // After Activate() on the restored queues, before the first Notify(). Untrusted bytes; after an
+  // error comes Reset().
+  virtual Result<void> RestoreState(std::span<const std::byte> bytes) {
+    if (!bytes.empty()) return Error(Code::kDataLoss, "saved state of a device that has none");
+    return {};
+  }
 
   // A device that works on a thread of its own has the guest's kicks of `queue` come there by this
   // eventfd: bind it with KVM_IOEVENTFD and leave its reading to the device. Constant.

@@ -313,6 +313,7 @@ TransportState MmioTransport::Save() const {
   state.needs_reset = needs_reset_.load(std::memory_order_acquire);
   for (size_t i = 0; i < queues_.size(); i++)
     if (queues_[i]) state.queues[i].progress = queues_[i]->Save();
+  if (active_) state.device = device_.SaveState();
   return state;
 }
 
@@ -330,13 +331,18 @@ Result<void> MmioTransport::Restore(const TransportState& state) {
 
   TransportState before = std::exchange(registers_, state);
   for (SavedQueue& queue : registers_.queues) queue.progress = {};
+  registers_.device.clear();
   if ((state.status & (kDriverOk | kFailed)) == kDriverOk && !state.needs_reset) {
     std::vector<QueueState> progress;
     for (const SavedQueue& queue : state.queues) progress.push_back(queue.progress);
-    auto activated = Activate(progress);
-    if (!activated.ok()) {
+    auto restored = Activate(progress);
+    if (restored.ok()) {
+      restored = device_.RestoreState(state.device);
+      if (!restored.ok()) Reset();
+    }
+    if (!restored.ok()) {
       registers_ = std::move(before);
-      return activated;
+      return restored;
     }
   }
   interrupt_status_.store(state.interrupt_status, std::memory_order_release);

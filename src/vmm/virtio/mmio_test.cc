@@ -206,7 +206,7 @@ TEST_F(Mmio, NeedsAResetAfterAQueueOutsideMemory) {
 
 TEST_F(Mmio, RefusesAQueueLargerThanItsLimit) {
   ASSERT_TRUE(driver_.Prepare());
-  for (uint32_t size : {32U, 0x10010U}) {
+  for (uint32_t size : {0x10010U, 0xffffffffU, 32U}) {
     driver_.Write(kQueueSelect, 0);
     driver_.Write(kQueueReady, 0);
     driver_.Write(kQueueNum, size);

@@ -146,8 +146,16 @@ const Abuse kAbuses[] = {
                                 {at.value, 1, kDescriptorNext, static_cast<uint16_t>((i + 1) % 8)});
        p.driver.Announce(0);
      }},
-    {"MoreAnnouncedThanThereAre", [](Pair& p, GuestAddress) { p.driver.SetIndex(9); }},
-    {"IndexThatWentBack", [](Pair& p, GuestAddress) { p.driver.SetIndex(0xffff); }},
+    {"MoreAnnouncedThanThereAre",
+     [](Pair& p, GuestAddress at) {
+       p.driver.SetDescriptor(0, {at.value, 1, 0, 0});
+       p.driver.SetIndex(9);
+     }},
+    {"IndexThatWentBack",
+     [](Pair& p, GuestAddress at) {
+       p.driver.SetDescriptor(0, {at.value, 1, 0, 0});
+       p.driver.SetIndex(0xffff);
+     }},
     {"EmptyPiece",
      [](Pair& p, GuestAddress at) {
        p.driver.SetDescriptor(0, {at.value, 0, 0, 0});

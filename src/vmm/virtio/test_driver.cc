@@ -141,12 +141,12 @@ QueueConfig GuestArena::PlaceQueue(uint16_t size) {
 
 uint32_t TestDriver::Read(uint32_t offset) {
   uint32_t value = 0;
-  transport_.Read(offset, std::as_writable_bytes(std::span(&value, 1)));
+  transport_->Read(offset, std::as_writable_bytes(std::span(&value, 1)));
   return value;
 }
 
 void TestDriver::Write(uint32_t offset, uint32_t value) {
-  transport_.Write(offset, std::as_bytes(std::span(&value, 1)));
+  transport_->Write(offset, std::as_bytes(std::span(&value, 1)));
 }
 
 uint32_t TestDriver::Status() { return Read(VIRTIO_MMIO_STATUS); }
@@ -172,7 +172,7 @@ bool TestDriver::Prepare(std::optional<uint64_t> features) {
   if ((Status() & 8) == 0) return false;
   auto event_index = (accepted & kFeatureEventIndex) != 0 ? EventIndex::kOn : EventIndex::kOff;
   queues_.clear();
-  for (uint32_t i = 0; i < transport_.queue_count(); i++) {
+  for (uint32_t i = 0; i < transport_->queue_count(); i++) {
     Write(VIRTIO_MMIO_QUEUE_SEL, i);
     auto config = arena_.PlaceQueue(static_cast<uint16_t>(Read(VIRTIO_MMIO_QUEUE_NUM_MAX)));
     SetQueue(i, config);
@@ -203,7 +203,7 @@ bool TestDriver::Start(std::optional<uint64_t> features) {
 }
 
 void TestDriver::Kick(size_t index) {
-  if (queues_[index]->KickDue()) transport_.OnQueueKick(index);
+  if (queues_[index]->KickDue()) transport_->OnQueueKick(index);
 }
 
 }  // namespace msb::vmm

@@ -124,7 +124,9 @@ class GuestArena {
 // One device as its driver sees it.
 class TestDriver {
  public:
-  TestDriver(GuestArena& arena, MmioTransport& transport) : arena_(arena), transport_(transport) {}
+  TestDriver(GuestArena& arena, MmioTransport& transport) : arena_(arena), transport_(&transport) {}
+  // Goes on with a restored transport.
+  void Follow(MmioTransport& transport) { transport_ = &transport; }
 
   uint32_t Read(uint32_t offset);
   void Write(uint32_t offset, uint32_t value);
@@ -147,7 +149,7 @@ class TestDriver {
 
  private:
   GuestArena& arena_;
-  MmioTransport& transport_;
+  MmioTransport* transport_;
   std::vector<std::unique_ptr<DriverQueue>> queues_;
 };
 

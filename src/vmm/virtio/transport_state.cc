@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "vmm/virtio/device.h"
 
 namespace msb::vmm {
 namespace {
@@ -66,6 +67,8 @@ std::vector<std::byte> SerializeTransport(const TransportState& state) {
   out.Number(static_cast<uint8_t>(state.needs_reset));
   out.Number(static_cast<uint32_t>(state.queues.size()));
   for (const SavedQueue& queue : state.queues) WriteQueue(out, queue);
+  out.Number(static_cast<uint32_t>(state.device.size()));
+  out.Bytes(state.device);
   return std::move(out).Take();
 }
 
@@ -91,6 +94,11 @@ Result<TransportState> ParseTransport(std::span<const std::byte> bytes) {
   if (count > kMaxSavedQueues)
     return Error(Code::kDataLoss, Cat("saved device with ", count, " queues"));
   for (uint32_t i = 0; i < count; i++) state.queues.push_back(TRY(ReadQueue(in)));
+  auto size = TRY(in.Number<uint32_t>());
+  if (size > kMaxDeviceState)
+    return Error(Code::kDataLoss, Cat("saved device with ", size, " bytes of its own"));
+  auto device = TRY(in.Bytes(size));
+  state.device.assign(device.begin(), device.end());
   TRY(in.End());
   return state;
 }

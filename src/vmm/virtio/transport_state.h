@@ -31,6 +31,7 @@ struct TransportState {
   uint32_t generation = 0;
   bool needs_reset = false;
   std::vector<SavedQueue> queues;  // As many as the device has.
+  std::vector<std::byte> device;   // Device::SaveState(), while it is active.
   friend bool operator==(const TransportState&, const TransportState&) = default;
 };
 

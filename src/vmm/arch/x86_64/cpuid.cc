@@ -27,7 +27,7 @@ struct LeafMask {
 constexpr uint32_t kAnySubleaf = ~0u;
 
 // Bits of leaf 1.
-constexpr uint32_t kEcxX2Apic = 21, kEcxTscDeadline = 24, kEcxXsave = 26, kEcxHypervisor = 31;
+constexpr uint32_t kEcxX2Apic = 21, kEcxTscDeadline = 24, kEcxHypervisor = 31;
 constexpr uint32_t kEdxManyThreads = 28;
 
 // XCR0: x87, SSE, AVX, AVX-512 (three). Not: bound registers (3, 4), protection keys (9), AMX
@@ -48,11 +48,12 @@ constexpr LeafMask kBaseline[] = {
     {0x4, kAnySubleaf, kAll, kAll, kAll, kAll},
     // ARAT: the local APIC's timer runs in every sleep state.
     {0x6, 0, Only(2), 0, 0, 0},
-    // EBX without SGX 2, HLE 4, RTM 11, PQM 12, MPX 14, PQE 15, processor trace 25.
+    // EBX without TSC_ADJUST 1 (Linux reads that MSR when it goes idle, which is an exit to learn
+    // that nobody changed it), SGX 2, HLE 4, RTM 11, PQM 12, MPX 14, PQE 15, processor trace 25.
     // ECX without PKU 3, OSPKE 4, WAITPKG 5, CET_SS 7, TME 13, SGX_LC 30, PKS 31.
     // EDX: what programs use (REP MOV 4, AVX-512 2 3 8 23, SERIALIZE 14, CLEAR 10, FSRM) and what
     // mitigations need (26 to 29, 31); not AMX 22 24 25, TSX 11 13 16, LBR 19, CET_IBT 20.
-    {0x7, 0, kAll, Without(2, 4, 11, 12, 14, 15, 25), Without(3, 4, 5, 7, 13, 30, 31),
+    {0x7, 0, kAll, Without(1, 2, 4, 11, 12, 14, 15, 25), Without(3, 4, 5, 7, 13, 30, 31),
      Without(11, 13, 16, 18, 19, 20, 22, 24, 25, 30)},
     // AVX-VNNI 4, AVX512-BF16 5, fast short REP 10 11 12, AVX-IFMA 23.
     {0x7, 1, Only(4, 5, 10, 11, 12, 23), 0, 0, 0},

@@ -79,7 +79,7 @@ TEST(Cpuid, HidesWhatTheBaselineDoesNotName) {
   auto features = *Find(guest, 1);
   for (uint32_t bit : {2u, 3u, 5u, 6u, 15u, 27u}) EXPECT_FALSE((features.ecx >> bit) & 1) << bit;
   auto more = *Find(guest, 7);
-  for (uint32_t bit : {2u, 4u, 11u, 14u, 25u}) EXPECT_FALSE((more.ebx >> bit) & 1) << bit;
+  for (uint32_t bit : {1u, 2u, 4u, 11u, 14u, 25u}) EXPECT_FALSE((more.ebx >> bit) & 1) << bit;
   for (uint32_t bit : {3u, 4u, 30u, 31u}) EXPECT_FALSE((more.ecx >> bit) & 1) << bit;
   auto amd = *Find(guest, 0x80000001);
   for (uint32_t bit : {2u, 22u, 23u, 29u}) EXPECT_FALSE((amd.ecx >> bit) & 1) << bit;

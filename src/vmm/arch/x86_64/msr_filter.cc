@@ -29,7 +29,6 @@ constexpr AllowedMsr kAllowed[] = {
     {0x17, kRead},         // PLATFORM_ID
     {0x1b, kBoth},         // APIC_BASE
     {0x3a, kRead},         // FEAT_CTL
-    {0x3b, kBoth},         // TSC_ADJUST
     {0x48, kBoth},         // SPEC_CTRL
     {0x49, kWrite},        // PRED_CMD: IBPB
     {0x8b, kBoth},         // Microcode revision: written with 0 before it is read

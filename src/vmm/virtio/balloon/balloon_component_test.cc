@@ -91,6 +91,20 @@ TEST_F(Balloon, TellsTheGuestItsTarget) {
   EXPECT_EQ(device_.actual_pages(), 1000U);
 }
 
+TEST_F(Balloon, KeepsItsNumbersInASavedState) {
+  device_.SetTarget(77);
+  driver_.Write(0x104, 55);
+  BalloonDevice device(*loop_);
+  MmioTransport restored(device, arena_.memory(), interrupt_, thread_);
+  auto saved = ParseTransport(SerializeTransport(transport_.Save()));
+  ASSERT_TRUE(saved.ok());
+  ASSERT_TRUE(restored.Restore(*saved).ok());
+  EXPECT_EQ(device.actual_pages(), 55U);
+  EXPECT_EQ(restored.Save().device, saved->device);
+  saved->device.push_back(std::byte{0});
+  EXPECT_FALSE(MmioTransport(device, arena_.memory(), interrupt_, thread_).Restore(*saved).ok());
+}
+
 TEST_F(Balloon, NeedsAResetAfterAPageThatIsNotThere) {
   EXPECT_FALSE(SendPages(kInflate, {kMemory / kPageBytes}));
   EXPECT_TRUE(driver_.NeedsReset());

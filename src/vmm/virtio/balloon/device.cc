@@ -101,6 +101,23 @@ void BalloonDevice::Reset() {
   active_ = {};
 }
 
+std::vector<std::byte> BalloonDevice::SaveState() const {
+  ByteWriter out;
+  out.Number(target_.load(std::memory_order_relaxed));
+  out.Number(actual_.load(std::memory_order_relaxed));
+  return std::move(out).Take();
+}
+
+Result<void> BalloonDevice::RestoreState(std::span<const std::byte> bytes) {
+  ByteReader in(bytes);
+  auto target = TRY(in.Number<uint32_t>());
+  auto actual = TRY(in.Number<uint32_t>());
+  TRY(in.End());
+  target_.store(target, std::memory_order_relaxed);
+  actual_.store(actual, std::memory_order_relaxed);
+  return {};
+}
+
 void BalloonDevice::Notify(size_t index) {
   Queue& queue = *active_.queues[index];
   int count = 0;

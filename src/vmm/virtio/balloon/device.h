@@ -45,6 +45,8 @@ class BalloonDevice final : public Device {
   void WriteConfig(uint32_t offset, std::span<const std::byte> in) override;
   Result<void> Activate(ActiveDevice active) override;
   void Notify(size_t queue) override;
+  std::vector<std::byte> SaveState() const override;
+  Result<void> RestoreState(std::span<const std::byte> bytes) override;
   void Reset() override;
 
  private:

@@ -49,8 +49,7 @@ DiskOutcome Disk::MoveAll(const BlockRequest& request, std::span<const Segment> 
   while (!parts.empty()) {
     Result<size_t> moved = move(parts, static_cast<off_t>(request.offset + done));
     if (!moved.ok()) return OutcomeOf(moved.error());
-    // The file is shorter than it was.
-    if (*moved == 0) return DiskOutcome::kIoError;
+    if (*moved == 0) break;  // The file is shorter than it was.
     done += *moved;
     parts = Advance(parts, *moved);
   }

@@ -236,6 +236,21 @@ TEST_F(Console, SendsABufferOfManyPieces) {
   EXPECT_EQ(Back(kOut1), 1U);
 }
 
+TEST_F(Console, SendsALargeBufferInAsManyPartsAsTheSocketTakes) {
+  BringUp();
+  std::string text;
+  for (int i = 0; i < 2'000'000; i++) text += static_cast<char>('a' + i % 26);
+  ASSERT_TRUE(Send(kOut1, text));
+  std::string got = ReadAvailable(agent_host_);
+  EXPECT_LT(got.size(), text.size() / 2);
+  for (int i = 0; i < 1000 && got.size() < text.size(); i++) {
+    Settle();
+    got += ReadAvailable(agent_host_);
+  }
+  EXPECT_TRUE(got == text);
+  EXPECT_EQ(Back(kOut1), 1U);
+}
+
 TEST_F(Console, FillsBuffersOfTheGuestWithWhatTheHostSends) {
   BringUp();
   for (int i = 0; i < 40; i++) Room(kIn1, 100);
@@ -291,14 +306,48 @@ TEST_F(Console, ANewHostWaitsUntilTheGuestHasReopenedThePort) {
   ASSERT_TRUE(device_->AttachAgent(std::move(pair->second)).ok());
   EXPECT_EQ(Replies(), "1:6=1 ");
   ASSERT_TRUE(sys::WriteAll(pair->first, "new").ok());
+  ASSERT_TRUE(Send(kOut1, "rest of the old"));
   Settle();
   EXPECT_EQ(Taken(kIn1), "");
+  // Announced, with a kick that comes after that of the close.
+  ASSERT_TRUE(driver_->queue(kOut1).Add({{arena_.Place("last of the old"), 15}}));
   Control(1, VIRTIO_CONSOLE_PORT_OPEN, 0);
+  driver_->Kick(kOut1);
   Settle();
   EXPECT_EQ(Taken(kIn1), "");
+  EXPECT_EQ(Back(kOut1), 2U);
   Control(1, VIRTIO_CONSOLE_PORT_OPEN, 1);
   Settle();
   EXPECT_EQ(Taken(kIn1), "new");
+  ASSERT_TRUE(Send(kOut1, "new too"));
+  EXPECT_EQ(ReadAvailable(pair->first), "new too");
+}
+
+TEST_F(Console, ARestoredGuestMustReopenThePort) {
+  BringUp();
+  Room(kIn1, 64);
+  auto saved = ParseTransport(SerializeTransport(transport_->Save()));
+  ASSERT_TRUE(saved.ok());
+  transport_.reset();
+  auto console = sys::MakeSocketPair();
+  auto agent = sys::MakeSocketPair();
+  agent_host_ = std::move(agent->first);
+  device_ = *ConsoleDevice::Create(
+      *loop_, {.console = std::move(console->second), .agent = std::move(agent->second)});
+  transport_.emplace(*device_, arena_.memory(), interrupt_, thread_);
+  ASSERT_TRUE(transport_->Restore(*saved).ok());
+  driver_->Follow(*transport_);
+  EXPECT_EQ(Replies(), "1:6=0 1:6=1 ");
+  ASSERT_TRUE(sys::WriteAll(agent_host_, "to the fork").ok());
+  ASSERT_TRUE(Send(kOut1, "half a frame"));
+  Settle();
+  EXPECT_EQ(Taken(kIn1), "");
+  Control(1, VIRTIO_CONSOLE_PORT_OPEN, 0);
+  Control(1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+  Settle();
+  EXPECT_EQ(Taken(kIn1), "to the fork");
+  ASSERT_TRUE(Send(kOut1, "hello"));
+  EXPECT_EQ(ReadAvailable(agent_host_), "hello");
 }
 
 TEST_F(Console, TellsOfAHangUpAndANewHostEvenWhenTheGuestWasSlow) {
@@ -317,6 +366,30 @@ TEST_F(Console, TellsOfAHangUpAndANewHostEvenWhenTheGuestWasSlow) {
   EXPECT_EQ(all.substr(all.size() - 12), "1:6=0 1:6=1 ");
 }
 
+TEST_F(Console, DoesNotSpinOnAHangUpWithBytesThatTheGuestHasNoRoomFor) {
+  BringUp();
+  ASSERT_TRUE(sys::WriteAll(agent_host_, "unread").ok());
+  Settle();
+  agent_host_.Reset();
+  Settle();
+  EXPECT_EQ(Replies(), "1:6=0 ");
+  auto start = Clock::now();
+  ASSERT_TRUE(loop_->RunOnce(Deadline::After(std::chrono::milliseconds(20))).ok());
+  EXPECT_GE(Clock::now() - start, std::chrono::milliseconds(19));
+}
+
+TEST_F(Console, DoesNotAnnounceAHostThatHasGoneAgain) {
+  ASSERT_TRUE(driver_->Start());
+  // No room for replies: they are due together.
+  Control(1, VIRTIO_CONSOLE_PORT_READY, 1);
+  agent_host_.Reset();
+  Room(kIn1, 8);
+  Control(1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+  Settle();
+  for (int i = 0; i < 4; i++) Room(kControlIn, 64);
+  EXPECT_EQ(Replies(), "1:7=1org.microsandbox.agent ");
+}
+
 TEST_F(Console, DropsAHalfSentFrameWithItsConnection) {
   BringUp();
   std::string block(32768, 'x');
@@ -329,6 +402,8 @@ TEST_F(Console, DropsAHalfSentFrameWithItsConnection) {
   EXPECT_EQ(driver_->queue(kOut1).free_descriptors(), 64U);
   auto pair = sys::MakeSocketPair();
   ASSERT_TRUE(device_->AttachAgent(std::move(pair->second)).ok());
+  Control(1, VIRTIO_CONSOLE_PORT_OPEN, 0);
+  Control(1, VIRTIO_CONSOLE_PORT_OPEN, 1);
   ASSERT_TRUE(Send(kOut1, "fresh"));
   EXPECT_EQ(ReadAvailable(pair->first), "fresh");
 }

@@ -44,8 +44,12 @@ class ControlReplies {
   bool Cancel(size_t port, Kind kind);
   // The next to send; nullopt when nothing is due.
   std::optional<Due> Next() const;
+  // For saved states; bits that mean nothing are left out.
+  uint8_t bits(size_t port) const { return due_[port]; }
+  void SetBits(size_t port, uint8_t bits) { due_[port] = bits & kKinds; }
 
  private:
+  static constexpr uint8_t kKinds = 0x1f;
   static unsigned Bit(Kind kind) { return 1U << static_cast<unsigned>(kind); }
   std::array<uint8_t, kConsolePorts> due_{};  // A bit a Kind.
 };

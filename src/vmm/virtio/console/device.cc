@@ -101,6 +101,30 @@ void ConsoleDevice::Reset() {
   if (was_open && channel_) channel_(false);
 }
 
+std::vector<std::byte> ConsoleDevice::SaveState() const {
+  ByteWriter out;
+  out.Number(static_cast<uint8_t>(agent_announced_));
+  out.Number(static_cast<uint8_t>(ports_[kAgentPort]->guest_open()));
+  for (size_t port = 0; port < kConsolePorts; port++) out.Number(replies_.bits(port));
+  return std::move(out).Take();
+}
+
+Result<void> ConsoleDevice::RestoreState(std::span<const std::byte> bytes) {
+  ByteReader in(bytes);
+  bool announced = TRY(in.Number<uint8_t>()) != 0;
+  bool guest_open = TRY(in.Number<uint8_t>()) != 0;
+  std::array<uint8_t, kConsolePorts> replies;
+  for (uint8_t& bits : replies) bits = TRY(in.Number<uint8_t>());
+  TRY(in.End());
+  for (size_t port = 0; port < kConsolePorts; port++) replies_.SetBits(port, replies[port]);
+  Port& agent = *ports_[kAgentPort];
+  agent_announced_ = announced;
+  agent.RestoreGuestOpen(guest_open);
+  HostOpenChanged(false);
+  if (agent.host_open()) HostOpenChanged(true);
+  return {};
+}
+
 void ConsoleDevice::Notify(size_t queue) {
   switch (queue) {
     case kConsoleReceive:

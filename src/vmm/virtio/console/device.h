@@ -16,7 +16,8 @@
 // Port 1 takes bytes in only while the guest has it open: Linux throws away what lies in the ring
 // of a port that it closes. After the host's end hung up (PORT_OPEN 0 to the guest) and another
 // came (AttachAgent), the guest must first close and open its port: so both sides know where the
-// new connection begins.
+// new connection begins. Until then nothing goes in, and what comes out is the old connection's and
+// is dropped.
 
 #pragma once
 
@@ -60,6 +61,9 @@ class ConsoleDevice final : public Device {
   void ReadConfig(uint32_t offset, std::span<std::byte> out) const override;
   Result<void> Activate(ActiveDevice active) override;
   void Notify(size_t queue) override;
+  // A restored console has new hosts: to the guest the agent's old one has hung up.
+  std::vector<std::byte> SaveState() const override;
+  Result<void> RestoreState(std::span<const std::byte> bytes) override;
   void Reset() override;
 
  private:

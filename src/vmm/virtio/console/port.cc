@@ -74,7 +74,11 @@ Result<void> Port::Attach(UniqueFd socket) {
 }
 
 bool Port::SetGuestOpen(bool open) {
-  if (!open) reopen_needed_ = false;
+  if (!open && reopen_needed_) {
+    // What it has put into the ring until now is the old connection's.
+    TransmitReady();
+    reopen_needed_ = false;
+  }
   if (std::exchange(guest_open_, open) == open) return false;
   Settle();
   return true;
@@ -199,13 +203,13 @@ Port::Round Port::TransmitRound(Queue& queue) {
   if (batch.chains().empty()) return Round::kDone;
   size_t sent = 0;
   bool ended = false;
-  if (host_open_ && batch.offered() > 0) {
+  if (host_open_ && !reopen_needed_ && batch.offered() > 0) {
     auto result = sys::SendParts(socket_, batch.parts());
     ended = !result.ok();
     if (result.ok()) sent = result->value_or(0);
   }
   Count(metrics_.from_guest_bytes, sent);
-  bool drop = kind_ == PortKind::kConsole || !host_open_ || ended;
+  bool drop = kind_ == PortKind::kConsole || !host_open_ || reopen_needed_ || ended;
   size_t left = sent;
   size_t done = 0;
   for (const Batch::Taken& chain : batch.chains()) {

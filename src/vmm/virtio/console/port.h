@@ -43,6 +43,8 @@ class Port {
   bool guest_open() const { return guest_open_; }
   // The guest opened or closed its end. True when that is news.
   bool SetGuestOpen(bool open);
+  // The guest's end as it was with another host's.
+  void RestoreGuestOpen(bool open) { guest_open_ = reopen_needed_ = open; }
 
   // The queues live until Stop(). None where the driver made no such queue.
   void Start(std::optional<Queue>* receive, std::optional<Queue>* transmit, DeviceSignal* signal);
@@ -75,7 +77,8 @@ class Port {
   std::optional<Queue>* transmit_ = nullptr;
   DeviceSignal* signal_ = nullptr;
   bool guest_open_ = false;
-  bool reopen_needed_ = false;        // The host hung up while the guest had its end open.
+  // The host's end changed while the guest had its own open, which it must close and open again.
+  bool reopen_needed_ = false;
   bool receive_starved_ = false;      // The guest has no buffers: do not ask the socket.
   bool transmit_blocked_ = false;     // The socket is full.
   event::Loop::Timer transmit_more_;  // Pending when others are due before the rest of the queue.
