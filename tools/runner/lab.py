@@ -81,3 +81,34 @@ def component(lab, program, tests, results):
     if not result.exists() or (not ok and not own.failed):
         own += counts.one(f"{program} (the program itself)", ok)
     return own
+
+
+# What tools/test runs of the functional suite on isolation vm; tools/soak runs all of it.
+ON_VM = ("exe_runs_and_leaves_no_trace or isolation_in_force or much_data or out_of_memory or "
+         "status_of_a_run or killing_the_machine or killing_the_supervisor or other_sandboxes_live_on")
+
+
+def functional(select=ON_VM, timeout=900):
+    """tests/functional as they are, where the default isolation is vm."""
+    def run(log):
+        root = as_root(log)
+        if root is None:
+            return counts.one("root for the lab", False)
+        place = pathlib.Path(tempfile.mkdtemp(prefix="msb-lab.", dir="/var/tmp"))
+        try:
+            suites.copy_for_all(place)
+            answers = place / "answers"
+            answers.mkdir()
+            # The lab has no disk but memory and /lab/ext4, where homes and their sparse disks fit.
+            log.run(*root, LAB, "--write", answers, "--timeout", timeout, "--env", f"MSB_BIN={place}/bin",
+                    "--env", f"MSB_TESTCASES={place}/testcases", "--env", f"MSB_TEST_IMAGES={place}/images",
+                    "--env", "PYTHONDONTWRITEBYTECODE=1", "--env", "MSB_TEST_ISOLATION=vm", "--cwd", place, "--",
+                    "python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "--durations=8",
+                    f"--junitxml={answers}/junit.xml", "tests/functional", *(["-k", select] if select else []),
+                    timeout=timeout + 120)
+            if not (answers / "junit.xml").exists():
+                return counts.one("pytest tests/functional in the lab", False)
+            return counts.of_pytest(answers / "junit.xml")
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+    return run

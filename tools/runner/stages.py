@@ -169,4 +169,6 @@ STAGES = [
     Stage("lab", "the KVM lab itself: its runs, its machine, its end", lab.itself, ("release",), True, IN_LAB),
     Stage("lab-components", "component tests that meet KVM or cgroups, again, in the lab", lab.components,
           ("dev", "lab"), place=IN_LAB),
+    Stage("functional-vm", "tests/functional on isolation vm: a choice of them; tools/soak vm runs all", lab.functional(),
+          ("release", "guest", "images", "lab"), place=IN_LAB),
 ]

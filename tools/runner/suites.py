@@ -14,8 +14,8 @@ import counts
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RELEASE = ROOT / "build/release"
 TEST_USER = "microsandbox-test"
-PROGRAMS = ("msb", "msx", "msr", "msi", "msb-image", "msb-supervisor", "msb-agent",
-            "msb-mkrootdisk")
+PROGRAMS = ("msb", "msx", "msr", "msi", "msb-image", "msb-supervisor", "msb-vmm",
+            "msb-agent", "msb-mkrootdisk")
 
 
 def cache():
