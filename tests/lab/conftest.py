@@ -11,6 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAB = ROOT / "tools/lab"
 NAME = f"tests-{os.getpid()}"
+KERNEL = os.environ.get("MSB_LAB_KERNEL", "6.12")
 # Emulated machines on a busy host: generous, because a wait that passes takes no time.
 TIMEOUT = 120
 
@@ -60,7 +61,7 @@ def alive(pid):
 @pytest.fixture(scope="session")
 def lab():
     """Runs a command in the lab that all tests share."""
-    started = tools_lab("start", "--name", NAME, "--kernel", os.environ.get("MSB_LAB_KERNEL", "6.12"))
+    started = tools_lab("start", "--name", NAME, "--kernel", KERNEL)
     assert started.returncode == 0, started.stderr.decode()
 
     def run(*arguments, **how):

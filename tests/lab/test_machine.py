@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from conftest import LAB, NAME, ROOT, alive, descendants_of, tools_lab, until
+from conftest import KERNEL, LAB, NAME, ROOT, alive, descendants_of, tools_lab, until
 
 
 def test_it_has_what_our_tests_need(lab):
@@ -37,6 +37,16 @@ def test_this_hosts_files_are_there_and_stay_as_they_are(lab, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_a_file_that_this_host_replaces_is_the_new_one_for_the_next_command(lab, tmp_path):
+    program = tmp_path / "program"
+    for number in (1, 2, 3):
+        (tmp_path / "next").write_text(f"#!/bin/sh\nexit {number}\n")
+        (tmp_path / "next").chmod(0o755)
+        os.rename(tmp_path / "next", program)
+        # Names are believed for a second.
+        until(lambda: lab(program).returncode == number, f"version {number} of the program", 10)
+
+
 def test_a_lab_that_mounts_this_hosts_files_anew_cannot_write_them_either(lab, tmp_path):
     script = f"""
         mkdir -p /run/again && mount -t virtiofs -o rw host /run/again || exit 3
@@ -58,7 +68,7 @@ def test_one_command_in_a_lab_of_its_own_writes_back_where_it_may(tmp_path):
 
 def test_status_names_the_lab(lab):
     labs = json.loads(tools_lab("status", "--json").stdout)["labs"]
-    assert [(one["kernel"], one["cpus"], one["mine"]) for one in labs if one["name"] == NAME] == [("6.12", 1, True)]
+    assert [(one["kernel"], one["cpus"], one["mine"]) for one in labs if one["name"] == NAME] == [(KERNEL, 1, True)]
 
 
 def test_a_second_lab_of_that_name_is_refused(lab):

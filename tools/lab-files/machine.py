@@ -68,9 +68,9 @@ class Share:
 def qemu(options, port, shares, disk, console, kernel, server, rate):
     """The command line. `port`, `disk`: descriptors; `console`: the file that the console goes to."""
     # No firmware tables and no PCI: nothing to probe makes it boot a second sooner than a q35 does.
-    # With the timers' rates given (command_line) our 6.12 needs no PIT either.
+    # With the timers' rates given (command_line) our kernels need no PIT either; others do.
     machine = "microvm,acpi=off,pic=off,rtc=on,isa-serial=on,memory-backend=memory"
-    if options["kernel"] == "6.12":
+    if "/" not in options["kernel"]:
         machine += ",pit=off"
     command = [
         "qemu-system-x86_64", "-name", "lab", "-nodefaults", "-no-user-config", "-display", "none",
@@ -98,7 +98,7 @@ def command_line(options, rate):
     """Of the kernel. Every oops is the end: a lab that goes on after one would lie."""
     words = ["console=ttyS0", "8250.nr_uarts=1", "loglevel=5", "panic=-1", "reboot=t", "oops=panic",
              "mitigations=off", "nowatchdog", "tsc=reliable", f"tsc_early_khz={rate}",
-             # Of our patches to 6.12; elsewhere unknown words go unheard.
+             # Of our patches; elsewhere unknown words go unheard.
              "lapic_timer_khz=1000000", "noreplace-returns", "keep_initmem",
              f"lab.init={options['init']}", f"lab.layer={options['layer']}"]
     return " ".join(words)

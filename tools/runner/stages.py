@@ -167,7 +167,7 @@ STAGES = [
     Stage("security-user", "tests/security, as an ordinary user",
           suites.pytest("security", as_user=True), ("release", "guest", "images")),
     Stage("lab", "the KVM lab itself: its runs, its machine, its end", lab.itself, ("release",), True, IN_LAB),
-    Stage("lab-components", "component tests that meet KVM or cgroups, again, in the lab", lab.components,
+    Stage("lab-components", "component tests that meet KVM or cgroups, in labs of 6.12 and 6.1", lab.components,
           ("dev", "lab"), place=IN_LAB),
     Stage("functional-vm", "tests/functional on isolation vm: a choice of them; tools/soak vm runs all", lab.functional(),
           ("release", "guest", "images", "lab"), place=IN_LAB),
