@@ -2,11 +2,14 @@
 // Files, locks, processes and sockets against the real kernel, without privilege.
 
 #include <gtest/gtest.h>
+#include <linux/falloc.h>
 #include <linux/openat2.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
+#include <span>
 
 #include "base/bytes.h"
 #include "base/text.h"
@@ -191,6 +194,41 @@ TEST_F(SysTest, SocketsWorkInDirectoriesWithLongNames) {
   EXPECT_EQ(received->bytes, 1u);
   ASSERT_EQ(received->fds.size(), 1u);
   EXPECT_EQ(Stat(received->fds[0])->st_ino, Stat(dir_)->st_ino);
+}
+
+TEST_F(SysTest, PartsGoThroughASocketWithoutWaiting) {
+  auto pair = *MakeSocketPair();
+  std::array<std::byte, 4096> bytes{};
+  iovec whole{bytes.data(), bytes.size()};
+  auto nothing = ReceiveParts(pair.second, std::span(&whole, 1));
+  ASSERT_TRUE(nothing);
+  EXPECT_FALSE(*nothing);
+  iovec parts[] = {{bytes.data(), 1}, {bytes.data(), 2}};
+  EXPECT_EQ(**SendParts(pair.first, parts), 3u);
+  EXPECT_EQ(**ReceiveParts(pair.second, parts), 3u);
+  // The sockets block, the calls do not.
+  size_t sent = 0;
+  while (auto count = *SendParts(pair.first, std::span(&whole, 1))) sent += *count;
+  EXPECT_GT(sent, 0u);
+  pair.second.Reset();
+  EXPECT_EQ(SendParts(pair.first, parts).error().sys_errno(), EPIPE);
+}
+
+TEST_F(SysTest, PartsGoToAndFromAPlaceInAFile) {
+  auto file = *MemFd("parts");
+  ASSERT_TRUE(Truncate(file, 8192));
+  std::byte x{'x'}, y{'y'};
+  iovec parts[] = {{&x, 1}, {&y, 1}};
+  EXPECT_EQ(*WritePartsAt(file, parts, 5000), 2u);
+  iovec turned[] = {{&y, 1}, {&x, 1}};
+  EXPECT_EQ(*ReadPartsAt(file, turned, 5000), 2u);
+  EXPECT_EQ(x, std::byte{'y'});
+  EXPECT_EQ(*ReadPartsAt(file, parts, 8192), 0u);
+  ASSERT_TRUE(Allocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096));
+  EXPECT_EQ(*ReadPartsAt(file, parts, 5000), 2u);
+  EXPECT_EQ(x, std::byte{0});
+  EXPECT_EQ(Allocate(file, FALLOC_FL_PUNCH_HOLE, 0, 1).error().sys_errno(), EOPNOTSUPP);
+  EXPECT_EQ(*StatusFlags(file) & O_ACCMODE, O_RDWR);
 }
 
 TEST_F(SysTest, IdsAreDistinctAndWellFormed) {
