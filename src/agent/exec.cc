@@ -58,7 +58,7 @@ Result<Exec::ChildEnds> Exec::MakePipes(const protocol::ExecSpec& spec) {
     auto pipe = TRY(sys::MakePipe());
     TRY(sys::SetNonBlocking(pipe.write, true));
     // One page: such a pipe is full while any byte is unread, so that its being writable says that
-    // the process has read everything. The process may not have the memory for more anyway.
+    // the process has read everything. It grows for a process that reads a lot: EnlargeInput().
     if (::fcntl(pipe.write.get(), F_SETPIPE_SZ, 4096) == -1)
       return Error::Errno("fcntl F_SETPIPE_SZ");
     input_.fd = std::move(pipe.write);

@@ -106,6 +106,9 @@ class Exec {
     // Of a pipe: written, and not yet seen to be read. Only what was read is acknowledged, so that
     // the caller keeps the rest of its stdin.
     size_t in_pipe = 0;
+    // Of an enlarged pipe: inotify(7), which tells of each read.
+    UniqueFd reads;
+    event::Loop::Registration reads_watch;
     uint64_t credited = 0;  // Consumed bytes that the host knows of.
     std::byte last{'\n'};
     bool used = false;
@@ -130,7 +133,9 @@ class Exec {
 
   void WriteInput();
   void CountRead();
+  void EnlargeInput();
   void WatchInput();
+  void OnInputReady(event::Ready ready);
   // Everything that came was read, and the host does not know it.
   bool CreditOwed() const;
   void CloseInput();

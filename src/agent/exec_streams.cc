@@ -2,6 +2,7 @@
 // The bytes of an exec: pipes and terminal to streams, streams to frames.
 
 #include <fcntl.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 
 #include "agent/exec.h"
 #include "agent/link.h"
+#include "base/text.h"
 
 namespace msb::agent {
 namespace {
@@ -21,6 +23,10 @@ using protocol::Type;
 
 constexpr int kReadsPerRound = 4;
 constexpr int kLargePipe = 1 << 20;
+// What any user may have by default (pipe(7)); its pages are taken when they are written.
+constexpr int kInputPipe = 64 * 1024;
+// Waiting for a process that has read already.
+constexpr size_t kWorthEnlarging = 8 * 1024;
 // What a stream may hold although the agent holds too much in all.
 constexpr uint64_t kFairShare = 32 * 1024;
 // A write is not worth beginning a DATA frame of fewer bytes at its end.
@@ -150,13 +156,45 @@ void Exec::CountRead() {
   input_.in_pipe = left;
 }
 
+// A page a round trip is slow for a process that has more to come and reads it. Being writable then
+// says little, so from here on inotify tells of the reads (IN_ACCESS of a pipe: since Linux 2.6.14;
+// of splice() from it: 6.5). What cannot be had leaves the pipe as it is.
+void Exec::EnlargeInput() {
+  if (terminal_ || input_.reads) return;
+  UniqueFd reads(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  std::string path = Cat("/proc/self/fd/", input_.fd.get());
+  if (!reads || ::inotify_add_watch(reads.get(), path.c_str(), IN_ACCESS) == -1) return;
+  if (::fcntl(input_.fd.get(), F_SETPIPE_SZ, kInputPipe) == -1) return;
+  input_.reads = std::move(reads);
+}
+
+// Waits for room while there is more to write, else for the reading of what is in the pipe.
 void Exec::WatchInput() {
-  auto watch = host_.loop().Watch(input_.fd, event::Interest::kWrite, [this](event::Ready) {
-    input_.watch.Cancel();
-    WriteInput();
-    host_.Flush();
-  });
+  bool by_reads = input_.reads && input_.waiting.empty();
+  // Without an interest, its errors: the process has closed its end.
+  auto watch =
+      host_.loop().Watch(input_.fd, by_reads ? event::Interest::kNone : event::Interest::kWrite,
+                         [this](event::Ready ready) { OnInputReady(ready); });
   if (watch.ok()) input_.watch = *std::move(watch);
+  if (!by_reads) return;
+  auto reads = host_.loop().Watch(input_.reads, event::Interest::kRead,
+                                  [this](event::Ready) { OnInputReady({}); });
+  if (reads.ok()) input_.reads_watch = *std::move(reads);
+}
+
+void Exec::OnInputReady(event::Ready ready) {
+  input_.watch.Cancel();
+  input_.reads_watch.Cancel();
+  if (ready.hangup && !terminal_) {
+    RefuseInput();
+  } else {
+    // Before the count: a read in between is told again.
+    std::array<std::byte, 1024> seen;
+    if (input_.reads)
+      while (::read(input_.reads.get(), seen.data(), seen.size()) > 0) continue;
+    WriteInput();
+  }
+  host_.Flush();
 }
 
 bool Exec::CreditOwed() const {
@@ -166,6 +204,8 @@ bool Exec::CreditOwed() const {
 
 void Exec::WriteInput() {
   CountRead();
+  if (input_.stream.consumed() > 0 && input_.waiting.size() - input_.written >= kWorthEnlarging)
+    EnlargeInput();
   while (input_.fd && input_.written < input_.waiting.size()) {
     auto rest = std::span(input_.waiting).subspan(input_.written);
     ssize_t n = ::write(input_.fd.get(), rest.data(), rest.size());
@@ -206,6 +246,8 @@ void Exec::SendTerminalEof() {
 
 void Exec::CloseInput() {
   input_.watch.Cancel();
+  input_.reads_watch.Cancel();
+  input_.reads.Reset();
   input_.fd.Reset();
   input_.waiting = {};
   input_.written = 0;

@@ -187,13 +187,15 @@ Result<UniqueFd> MakeSandboxCgroup(const Root& root) {
 }
 
 Result<void> WriteEtcFile(BorrowedFd root, const std::string& name, std::string_view content) {
-  auto etc = TRY(OpenTarget(root, "etc"));
-  auto there = TRY(sys::FindAt(etc, name));
+  // An image's /etc may be a link, which is followed inside of its root.
+  auto etc = sys::OpenBeneath(root, "etc", O_PATH | O_DIRECTORY, 0, RESOLVE_IN_ROOT);
+  if (!etc) etc = TRY(OpenTarget(root, "etc"));
+  auto there = TRY(sys::FindAt(*etc, name));
   // Truncating a plain file is cheaper on an overlay than a new one in its place.
   bool plain = there && S_ISREG(there->st_mode);
-  if (there && !plain) TRY(sys::UnlinkAt(etc, name));
+  if (there && !plain) TRY(sys::UnlinkAt(*etc, name));
   auto fd = TRY(
-      sys::OpenAt(etc, name, O_WRONLY | O_NOFOLLOW | (plain ? O_TRUNC : O_CREAT | O_EXCL), 0644));
+      sys::OpenAt(*etc, name, O_WRONLY | O_NOFOLLOW | (plain ? O_TRUNC : O_CREAT | O_EXCL), 0644));
   return sys::WriteAll(fd, content);
 }
 

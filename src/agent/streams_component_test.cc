@@ -165,5 +165,55 @@ TEST(SessionStreams, AcknowledgesAtOnceWhenEverythingWasRead) {
   EXPECT_FALSE(host.exec(id).ended());
 }
 
+TEST(SessionStreams, AProgramThatReadsALotIsGivenMoreThanAPageAtATime) {
+  TestHost host;
+  auto spec = Shell("dd bs=1M count=33 of=/dev/null");
+  spec.stdin_open = true;
+  auto exec = host.Run(spec, std::string(8 << 20, 'x'));
+  size_t bytes = 0;
+  size_t at = exec.output[2].rfind(" bytes");
+  ASSERT_NE(at, std::string::npos) << exec.output[2];
+  size_t begin = exec.output[2].rfind('\n', at) + 1;
+  bytes = std::stoul(exec.output[2].substr(begin, at - begin));
+  // The first read is of a page; the others need only show that they are not.
+  EXPECT_GT(bytes, 33u * 8192);
+}
+
+TEST(SessionStreams, AfterManyBytesTheLastReadIsStillAcknowledged) {
+  TestHost host;
+  uint32_t id = host.Open(Cat16());
+  host.Until([&] { return host.exec(id).pid.has_value(); });
+  size_t sent = 0;
+  // Sizes of every kind: whole pipes, part of a page, more than the credit.
+  for (size_t count : std::vector<size_t>{300000, 65536, 1, 4097, 12288, 20001, 5, 61440}) {
+    host.Input(id, std::string(count, 'x'));
+    sent += count;
+    ASSERT_TRUE(host.Until([&] {
+      return host.exec(id).input.appended() == sent && host.exec(id).input.held() == 0;
+    })) << count;
+  }
+  EXPECT_FALSE(host.exec(id).ended());
+}
+
+TEST(SessionStreams, WhatIsLeftUnreadInALargePipeIsNotAcknowledged) {
+  TestHost host;
+  auto spec = Shell("dd bs=5000 count=20 iflag=fullblock of=/dev/null 2>&1; echo; sleep 0.1");
+  spec.stdin_open = true;
+  uint32_t id = host.Open(spec);
+  host.Input(id, std::string(150000, 'x'));
+  host.Until([&] { return host.exec(id).ended(); });
+  EXPECT_EQ(host.exec(id).input_read, 100000u);
+}
+
+TEST(SessionStreams, AProgramThatClosesItsInputBeforeReadingItAllIsReported) {
+  TestHost host;
+  auto spec = Shell("dd bs=1 count=1 of=/dev/null 2>&1; exec 0<&-; sleep 100");
+  spec.stdin_open = true;
+  uint32_t id = host.Open(spec);
+  host.Input(id, "abc");
+  EXPECT_TRUE(host.Until([&] { return host.exec(id).input_reset; }));
+  EXPECT_FALSE(host.exec(id).ended());
+}
+
 }  // namespace
 }  // namespace msb::agent

@@ -149,6 +149,7 @@ void TestHost::Take(const protocol::Frame& frame) {
     ASSERT_TRUE(exec.receive[header.fd].OnEof(header.offset).ok());
   } else if (header.type == Type::kCredit) {
     ASSERT_TRUE(exec.input.OnCredit(header.offset, *protocol::ParseU64(frame.body)).ok());
+    exec.input_read = header.offset;
   } else if (header.type == Type::kReset) {
     exec.input.Reset();
     exec.input_reset = true;

@@ -37,6 +37,7 @@ struct HostExec {
   protocol::SendStream input;
   std::string to_send;  // Not yet in `input`.
   bool close_input = false;
+  uint64_t input_read = 0;  // As acknowledged.
   bool input_reset = false;
   bool hung_up = false;  // No output and no end of it comes any more.
 

@@ -77,6 +77,18 @@ TEST(Text, SuggestsTheNearWordOnly) {
   EXPECT_EQ(Suggest("exce", words), "exec");
   EXPECT_EQ(Suggest("insepct", words), "inspect");
   EXPECT_EQ(Suggest("xyzzyxyzzy", words), std::nullopt);
+  std::vector<std::string> near{"exe", "exec", "x", "rm"};
+  EXPECT_EQ(Suggest("exce", near), "exec");
+  EXPECT_EQ(Suggest("exex", near), "exec");
+  EXPECT_EQ(Suggest("mr", near), "rm");
+  EXPECT_EQ(Suggest("q", near), std::nullopt);
+}
+
+TEST(Text, SuggestsWhatWasBegunFirst) {
+  std::vector<std::string> options{"--env", "--tty", "--user", "--memory", "--name", "--no-tty"};
+  EXPECT_EQ(Suggest("--mem", options), "--memory");
+  EXPECT_EQ(Suggest("--nmae", options), "--name");
+  EXPECT_EQ(Suggest("--", options), std::nullopt);
 }
 
 TEST(Text, NumbersAreWholeOrNothing) {

@@ -38,7 +38,8 @@ Result<void> CheckHostname(std::string_view name) {
     if (label.front() == '-' || label.back() == '-')
       return bad("has a part that begins or ends in -");
     for (char c : label)
-      if (!Alphanumeric(c) && c != '-') return bad("has a character outside A-Za-z0-9-.");
+      if (!Alphanumeric(c) && c != '-')
+        return bad("has a character that is no letter, digit, '-' or '.'");
   }
   return {};
 }

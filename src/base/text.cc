@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace msb {
 namespace {
@@ -17,19 +18,33 @@ int HexDigit(char c) {
   return -1;
 }
 
+// Damerau and Levenshtein's, where no piece is edited twice: two letters exchanged are one step.
 size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
+  std::vector<size_t> before, last, row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
   for (size_t i = 1; i <= a.size(); i++) {
-    size_t diagonal = row[0];
+    before = std::exchange(last, row);
     row[0] = i;
     for (size_t j = 1; j <= b.size(); j++) {
-      size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
+      size_t change = last[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, change});
+      bool exchanged = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (exchanged) row[j] = std::min(row[j], before[j - 2] + 1);
     }
   }
   return row[b.size()];
+}
+
+// The shortest word that begins so. Dashes alone begin every option.
+std::optional<std::string> Completed(std::string_view typed,
+                                     std::span<const std::string> candidates) {
+  std::optional<std::string> best;
+  size_t letters = typed.size() - std::min(typed.find_first_not_of('-'), typed.size());
+  if (letters < 2) return best;
+  for (const std::string& candidate : candidates)
+    if (candidate.starts_with(typed) && (!best || candidate.size() < best->size()))
+      best = candidate;
+  return best;
 }
 
 }  // namespace
@@ -112,14 +127,20 @@ std::optional<std::vector<std::byte>> ParseHex(std::string_view text) {
 
 std::optional<std::string> Suggest(std::string_view typed,
                                    std::span<const std::string> candidates) {
+  typed = typed.substr(0, 64);
+  if (auto completed = Completed(typed, candidates)) return completed;
   std::optional<std::string> best;
   size_t nearest = std::min<size_t>(3, typed.size() / 2 + 1);
+  auto length_off = [&](const std::string& word) {
+    return std::max(word.size(), typed.size()) - std::min(word.size(), typed.size());
+  };
   for (const std::string& candidate : candidates) {
-    size_t distance = EditDistance(typed.substr(0, 64), candidate);
-    if (distance < nearest || (!best && distance == nearest && distance < typed.size())) {
-      best = candidate;
-      nearest = distance;
-    }
+    size_t distance = EditDistance(typed, candidate);
+    if (distance > nearest || distance >= typed.size()) continue;
+    // Of two as near the one as long: a slip of two letters is commoner than one left out.
+    bool nearer = !best || distance < nearest || length_off(candidate) < length_off(*best);
+    if (nearer) best = candidate;
+    nearest = std::min(nearest, distance);
   }
   return best;
 }

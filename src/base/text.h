@@ -57,7 +57,8 @@ std::string Hex(std::span<const std::byte> bytes);
 // Two lower-case digits a byte, nothing else.
 std::optional<std::vector<std::byte>> ParseHex(std::string_view text);
 
-// The candidate nearest to `typed` by edit distance, if near enough to be what was meant.
+// The shortest candidate that begins with `typed`, else the nearest by edit distance, if near
+// enough to be what was meant.
 std::optional<std::string> Suggest(std::string_view typed, std::span<const std::string> candidates);
 
 }  // namespace msb

@@ -68,7 +68,10 @@ Result<IdSlot> ClaimIdSlot(const IdSlotSource& source) {
     if (::fcntl(file.get(), F_OFD_SETLK, &lock) == 0) return IdSlot{number, id, std::move(file)};
     if (errno != EAGAIN && errno != EACCES) return Error::Errno("lock an id slot");
   }
-  return Error(Code::kResourceExhausted, "all id slots are in use");
+  return Error(Code::kResourceExhausted,
+               Cat("all ids from ", kFirstSlotId, " to ", kFirstSlotId + kSlotCount - 1,
+                   " are in use or given to users in ", source.subuid, " or ", source.subgid))
+      .Remedy(Cat("stop some sandboxes, or take a part of that range out of ", source.subuid));
 }
 
 }  // namespace msb::jail

@@ -12,8 +12,10 @@
 
 namespace msb::jail {
 
-// Above what systemd hands out to containers (to 0x6FFFFFFF) and below the sign bit.
-inline constexpr uint32_t kFirstSlotId = 0x77359400;  // 2,000,000,000
+// Above what systemd hands out to containers (to 0x6FFFFFFF) and what sssd maps domain users to (to
+// 2,000,200,000; sssd-ldap(5), ldap_idmap_range_max), below systemd's foreign ids (from 0x7FFE0000)
+// and the sign bit.
+inline constexpr uint32_t kFirstSlotId = 0x7C000000;  // 2,080,374,784
 inline constexpr uint32_t kSlotCount = 65'536;
 
 // Held as long as the value lives; the kernel lets go of it when the holder dies.

@@ -54,6 +54,20 @@ TEST_F(IdSlots, LeavesOutWhatSubuidAndSubgidGiveToUsers) {
   EXPECT_EQ(slot->number, 4u);
 }
 
+TEST_F(IdSlots, SaysWhatToDoWhenEveryIdIsGivenAway) {
+  std::ofstream(source_.subuid) << "alice:" << kFirstSlotId - 10 << ':' << kSlotCount + 10 << '\n';
+  auto slot = ClaimIdSlot(source_);
+  ASSERT_EQ(slot.error().code(), Code::kResourceExhausted);
+  EXPECT_NE(slot.error().message().find(source_.subuid), std::string::npos);
+  EXPECT_FALSE(slot.error().remedy().empty());
+}
+
+TEST_F(IdSlots, LieWhereNobodyElseHandsOutIds) {
+  EXPECT_GT(kFirstSlotId, 2'000'200'000u);            // sssd's default for domain users.
+  EXPECT_GT(kFirstSlotId, 0x6FFFFFFFu);               // systemd's containers.
+  EXPECT_LE(kFirstSlotId + kSlotCount, 0x7FFE0000u);  // systemd's foreign ids.
+}
+
 TEST_F(IdSlots, RefusesADirectoryThatOthersCanReach) {
   ASSERT_EQ(::mkdir(source_.directory.c_str(), 0700), 0);
   ASSERT_EQ(::chmod(source_.directory.c_str(), 0755), 0);

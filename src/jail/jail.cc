@@ -202,6 +202,11 @@ Result<Cloned> CloneInit(const JailSpec& spec, JailPlan& plan) {
   if (pid == 0) RunJailInit(plan);
   if (pid == -1) {
     int err = errno;
+    // cgroups(7), "Delegation containment": who moves a process must be able to write to the lowest
+    // cgroup that has both places below it.
+    if (err == EACCES && (args.flags & CLONE_INTO_CGROUP) != 0)
+      return Error::Errno("clone3 into the cgroup", err)
+          .Remedy("run msb in a child of the delegated cgroup, or give one that is beside yours");
     return Error::Errno("clone3 with namespaces", err)
         .Remedy(CloneRemedy(err, plan.user_namespace));
   }

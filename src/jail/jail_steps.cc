@@ -104,7 +104,7 @@ std::string_view StepRemedy(JailStep step, int err) {
                    "kernel.apparmor_restrict_unprivileged_userns"
                  : "";
     case JailStep::kSetIds:
-      return err == EINVAL ? "root here has no ids above 2,000,000,000: run as an ordinary user"
+      return err == EINVAL ? "root here has no ids above 2,080,000,000: run as an ordinary user"
                            : "";
     case JailStep::kExec:
       return err == EACCES ? "the program, or the file system it lies on, may not be executed" : "";

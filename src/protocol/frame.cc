@@ -20,7 +20,7 @@ bool KnownType(uint8_t type) {
          (type >= static_cast<uint8_t>(Type::kData) &&
           type <= static_cast<uint8_t>(Type::kReset)) ||
          (type >= static_cast<uint8_t>(Type::kStatusRequest) &&
-          type <= static_cast<uint8_t>(Type::kReady));
+          type <= static_cast<uint8_t>(Type::kConsole));
 }
 
 }  // namespace

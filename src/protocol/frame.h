@@ -66,6 +66,8 @@ enum class Type : uint8_t {
   kOutcome = 52,        // Supervisor: body is JSON text; the sandbox has ended. The last frame.
   kError = 53,  // Supervisor: body ErrorBody; the request for `exec` (or the sandbox) failed.
   kReady = 54,  // Supervisor: body is JSON text; the agent has said hello.
+  kConsoleRequest = 55,  // Client.
+  kConsole = 56,         // Supervisor: what is kept of the guest's console; an empty one ends it.
 };
 
 struct Header {

@@ -94,6 +94,8 @@ std::vector<Golden> StreamAndControlFrames() {
       {"eof", {.type = Type::kEof, .fd = 1, .exec = 1, .offset = 1ull << 32}, {}},
       {"credit", {.type = Type::kCredit, .fd = 1, .exec = 1, .offset = 65536}, EncodeU64(327680)},
       {"reset", {.type = Type::kReset, .fd = 0, .exec = 1}, {}},
+      {"console_request", {.type = Type::kConsoleRequest}, {}},
+      {"console", {.type = Type::kConsole}, Text("Run /init as init process\n")},
       {"status_request", {.type = Type::kStatusRequest}, {}},
       {"status", {.type = Type::kStatus}, Text(R"({"state":"running"})")},
       {"stop", {.type = Type::kStop}, EncodeU32(10000)},

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "sys/cgroup.h"
 #include "sys/file.h"
 
 namespace msb::sandbox {
@@ -29,6 +30,22 @@ std::optional<std::string> IdOfCgroup(BorrowedFd home, std::string_view cgroup) 
   size_t dot = cgroup.find('.');
   if (dot == std::string_view::npos || cgroup.substr(dot + 1) != HomeKey(home)) return std::nullopt;
   return std::string(cgroup.substr(0, dot));
+}
+
+Result<bool> RemoveCgroupOf(BorrowedFd home, std::string_view given, std::string_view id) {
+  auto host = sys::CgroupHost::Find(given);
+  if (!host) {
+    // Where we can make none there is none of ours, and a delegated one takes ours with it.
+    Code code = host.error().code();
+    if (given.empty() || code == Code::kNotFound || code == Code::kInvalidArgument) return false;
+    return std::move(host).error();
+  }
+  auto cgroup = sys::Cgroup::Adopt(*host, CgroupName(home, id));
+  if (!cgroup && cgroup.error().code() == Code::kNotFound) return false;
+  if (!cgroup) return std::move(cgroup).error();
+  TRY(cgroup->Kill());
+  TRY(cgroup->Remove());
+  return true;
 }
 
 }  // namespace msb::sandbox

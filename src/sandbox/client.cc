@@ -92,6 +92,7 @@ class ClientImpl : public Client, private FrameSocket::Handler {
   }
   void Kill(uint32_t id) override { SendNow(Type::kKill, id, {}); }
   void RequestStatus() override { SendNow(Type::kStatusRequest, 0, {}); }
+  void RequestConsole() override { SendNow(Type::kConsoleRequest, 0, {}); }
   void Ping(std::span<const std::byte> body) override { SendNow(Type::kPing, 0, body); }
   void Stop(std::chrono::milliseconds grace) override {
     auto count = static_cast<uint32_t>(std::clamp<int64_t>(grace.count(), 0, UINT32_MAX));
@@ -171,6 +172,8 @@ Result<void> ClientImpl::OnMachineFrame(const protocol::Frame& frame) {
     listener_.OnReady(std::string(AsText(frame.body)));
   } else if (type == Type::kStatus) {
     listener_.OnStatus(std::string(AsText(frame.body)));
+  } else if (type == Type::kConsole) {
+    listener_.OnConsole(frame.body);
   } else if (type == Type::kPong) {
     listener_.OnPong(frame.body);
   } else if (type == Type::kOutcome) {

@@ -41,6 +41,8 @@ class Client {
     // Nobody in the guest reads the exec's stdin any more.
     virtual void OnStdinGone(uint32_t exec) { (void)exec; }
     virtual void OnStatus(const std::string& record_json) { (void)record_json; }
+    // A piece of the answer to RequestConsole(); empty: that was all.
+    virtual void OnConsole(std::span<const std::byte> bytes) { (void)bytes; }
     // The agent's answer to Ping().
     virtual void OnPong(std::span<const std::byte> body) { (void)body; }
     // The sandbox has ended and everything of it is cleaned up.
@@ -70,6 +72,7 @@ class Client {
   virtual void Resize(uint32_t exec, protocol::TerminalSize size) = 0;
   virtual void Kill(uint32_t exec) = 0;
   virtual void RequestStatus() = 0;
+  virtual void RequestConsole() = 0;
   virtual void Ping(std::span<const std::byte> body) = 0;
   virtual void Stop(std::chrono::milliseconds grace) = 0;
   virtual void KillMachine() = 0;

@@ -8,6 +8,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,6 +30,9 @@ constexpr int kTemplateVersion = 1;
 // A machine that cannot write this much has no use for its disk.
 constexpr uint64_t kLeastFree = 32 * kMiB;
 constexpr auto kMakeTimeout = std::chrono::seconds(60);
+constexpr auto kGatePatience = std::chrono::seconds(30);
+constexpr time_t kOneDay = 24 * 3600;
+constexpr time_t kTemplateLife = 30 * kOneDay;
 
 std::string FindMke2fs() {
   for (const char* folder : {"/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"}) {
@@ -81,10 +85,22 @@ Result<UniqueFd> OpenTemplate(BorrowedFd cache, const std::string& name, uint64_
   return Error::Errno("the template was damaged", ENOENT);
 }
 
+Result<sys::FileLock> PassCacheGate(BorrowedFd cache) {
+  return sys::FileLock::WaitExclusive(
+             TRY(sys::OpenAt(cache, ".gate", O_RDWR | O_CREAT | O_NOFOLLOW, 0600)),
+             Deadline::After(kMakeTimeout + kGatePatience))
+      .Context("lock cache/.gate");
+}
+
+// Its time of change says when it was last used; one day is exact enough, and spares the write.
+void NoteUse(BorrowedFd file) {
+  auto info = sys::Stat(file);
+  if (info && ::time(nullptr) - info->st_mtime > kOneDay) (void)sys::Touch(file);
+}
+
 Result<UniqueFd> MakeTemplate(BorrowedFd cache, const std::string& name, uint64_t size_bytes) {
   // One maker at a time: the others wait and find it done.
-  auto gate = TRY(sys::FileLock::WaitExclusive(
-      TRY(sys::OpenAt(cache, ".gate", O_RDWR | O_CREAT | O_NOFOLLOW, 0600))));
+  auto gate = TRY(PassCacheGate(cache));
   auto made = OpenTemplate(cache, name, size_bytes);
   if (made || made.error().sys_errno() != ENOENT) return made;
   UniqueFd file = TRY(sys::UnnamedFile(cache));
@@ -144,9 +160,25 @@ Result<UniqueFd> MakeDisk(BorrowedFd cache, BorrowedFd near, uint64_t size_bytes
   auto made = OpenTemplate(cache, name, size_bytes);
   if (!made && made.error().sys_errno() == ENOENT) made = MakeTemplate(cache, name, size_bytes);
   UniqueFd from = TRY(std::move(made).Context("disk template"));
+  NoteUse(from);
   UniqueFd disk = TRY(sys::UnnamedFile(near));
   TRY(CopySparse(from, disk, size_bytes).Context("copy the disk template"));
   return disk;
+}
+
+Result<std::vector<std::string>> CollectTemplates(BorrowedFd cache) {
+  std::vector<std::string> removed;
+  // Nobody is about to open one by a name that he has just seen.
+  auto gate = TRY(PassCacheGate(cache));
+  for (const std::string& name : TRY(sys::ListDirectory(cache))) {
+    if (!name.starts_with("ext4-") || !name.ends_with(".img")) continue;
+    auto info = TRY(sys::FindAt(cache, name));
+    if (!info || !S_ISREG(info->st_mode) || ::time(nullptr) - info->st_mtime <= kTemplateLife)
+      continue;
+    TRY(sys::UnlinkAt(cache, name));
+    removed.push_back(name);
+  }
+  return removed;
 }
 
 }  // namespace msb::sandbox

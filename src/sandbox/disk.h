@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -15,6 +17,9 @@ namespace msb::sandbox {
 // Templates are kept in `cache` as ext4-<bytes>-<version>.img; the file is made beside `near`.
 // kResourceExhausted when the host has no space for it.
 Result<UniqueFd> MakeDisk(BorrowedFd cache, BorrowedFd near, uint64_t size_bytes);
+
+// Removes the templates that no sandbox was made from for 30 days, and names them.
+Result<std::vector<std::string>> CollectTemplates(BorrowedFd cache);
 
 // Copies data and holes of `from` into the empty file `to`: by a clone of extents where the file
 // system has them.

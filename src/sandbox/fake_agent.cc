@@ -61,7 +61,7 @@ Result<void> FakeAgent::OnFrame(const protocol::Frame& frame) {
     return {};
   }
   if (header.type == Type::kPing) {
-    Send({.type = Type::kPong}, frame.body);
+    if (answer_pings) Send({.type = Type::kPong}, frame.body);
     return {};
   }
   if (header.type == Type::kExecOpen) {

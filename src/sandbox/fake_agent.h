@@ -28,6 +28,7 @@ class FakeAgent : private FrameSocket::Handler {
   // Off: nothing is sent but what the test sends.
   bool polite = true;
   bool greet = true;
+  bool answer_pings = true;
   std::function<void()> on_shutdown = [] {};
   std::vector<std::string> seen;  // "open 1 true", "hangup 1", "close 1", "credit 1/1", ...
   protocol::MachineConfig config;

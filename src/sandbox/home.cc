@@ -79,7 +79,10 @@ Result<std::string> FindPart(const std::string& folder, const char* variable, co
 
 }  // namespace
 
-Result<Home> Home::Open() {
+Result<Home> Home::Open() { return OpenFor(true); }
+Result<Home> Home::OpenToRead() { return OpenFor(false); }
+
+Result<Home> Home::OpenFor(bool writing) {
   std::string path = TRY(HomePath());
   auto fail = [&](Error error) {
     return std::move(error)
@@ -89,7 +92,8 @@ Result<Home> Home::Open() {
   auto dir = OpenHome(path);
   if (!dir) return fail(std::move(dir).error());
   if (auto owner = CheckOwner(*dir); !owner) return fail(std::move(owner).error());
-  if (auto locks = CheckLocks(*dir); !locks) return fail(std::move(locks).error());
+  if (auto locks = writing ? CheckLocks(*dir) : Result<void>(); !locks)
+    return fail(std::move(locks).error());
   return Home(std::move(*dir), std::move(path));
 }
 

@@ -109,6 +109,9 @@ KvmAnswer AdviseKvm(const KvmTrial& trial, const KvmSurroundings& around) {
     case KvmFailure::kForbidden:
       return {false, "/dev/kvm is not yours to open", ForbiddenFix(around)};
     case KvmFailure::kVersion:
+      return {false, "/dev/kvm is there and is not KVM's device",
+              "look what it is: ls -l /dev/kvm (KVM's is a character device, 10, 232); remove it, "
+              "then sudo modprobe kvm"};
     case KvmFailure::kOpen:
     case KvmFailure::kSetUp:
       return {false, "KVM on this host could not make a machine",

@@ -29,6 +29,12 @@ TEST(KvmTrial, AMissingDeviceIsAbsentAndAForeignOneIsNotKvm) {
   EXPECT_EQ(TryKvm("/dev/null").failure, KvmFailure::kVersion);
 }
 
+TEST(KvmAdvice, AForeignDeviceIsCalledOne) {
+  auto answer = AdviseKvm({KvmFailure::kVersion, ENOTTY, 0}, {});
+  EXPECT_FALSE(answer.usable);
+  EXPECT_NE(answer.reason.find("not KVM's device"), std::string::npos) << answer.reason;
+}
+
 TEST(KvmAdvice, AbsentDevice) {
   KvmTrial absent{KvmFailure::kAbsent, ENOENT, 0};
   EXPECT_NE(AdviseKvm(absent, {.cpu_has_virtualization = true, .cpu_is_amd = true})

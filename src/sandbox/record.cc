@@ -56,7 +56,7 @@ Result<void> ClaimName(BorrowedFd sandboxes, BorrowedFd names, const std::string
   auto claimed = sys::SymlinkAt(id, names, name);
   if (claimed || claimed.error().sys_errno() != EEXIST) return claimed;
   gate.reset();
-  gate = TRY(sys::FileLock::WaitExclusive(TRY(OpenGate(sandboxes))));
+  gate = TRY(PassGate(sandboxes, GateMode::kExclusive));
   if (auto owner = TRY(FindName(names, name))) {
     if (auto other = TRY(Entitled(sandboxes, *owner))) return NameTaken(name, *other);
     TRY(sys::UnlinkAt(names, name));
@@ -66,14 +66,21 @@ Result<void> ClaimName(BorrowedFd sandboxes, BorrowedFd names, const std::string
 
 }  // namespace
 
-Result<UniqueFd> OpenGate(BorrowedFd sandboxes) {
-  return sys::OpenAt(sandboxes, kGateFile, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+Result<sys::FileLock> PassGate(BorrowedFd sandboxes, GateMode mode,
+                               std::chrono::milliseconds patience) {
+  UniqueFd file = TRY(sys::OpenAt(sandboxes, kGateFile, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  Deadline deadline = Deadline::After(patience);
+  auto lock = mode == GateMode::kShared ? sys::FileLock::WaitShared(std::move(file), deadline)
+                                        : sys::FileLock::WaitExclusive(std::move(file), deadline);
+  return std::move(lock).Context(Cat("lock ", kSandboxesDir, "/", kGateFile));
 }
+
+bool LockSaysKept(const struct stat& lock) { return lock.st_size > 0; }
 
 Result<Record> Record::Create(BorrowedFd home, const SandboxSpec& spec, std::string id) {
   UniqueFd sandboxes = TRY(sys::EnsureDirectory(home, kSandboxesDir, 0700));
   UniqueFd names = TRY(sys::EnsureDirectory(sandboxes, kNamesDir, 0700));
-  std::optional gate = TRY(sys::FileLock::WaitShared(TRY(OpenGate(sandboxes))));
+  std::optional gate = TRY(PassGate(sandboxes, GateMode::kShared));
   TRY(sys::MkdirAt(sandboxes, id, 0700));
   UniqueFd dir = TRY(sys::OpenAt(sandboxes, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   auto lock = TRY(sys::FileLock::TryExclusive(
@@ -82,6 +89,8 @@ Result<Record> Record::Create(BorrowedFd home, const SandboxSpec& spec, std::str
                 std::move(lock));
   record.spec_json_ = ToJson(spec);
   auto made = WriteFile(record.dir_, kSpecFile, record.spec_json_);
+  if (made && spec.lifetime == Lifetime::kDetached)
+    made = sys::WriteAll(record.lock_.fd(), "detached\n");
   if (made && !spec.name.empty()) {
     made = ClaimName(record.sandboxes_, record.names_, spec.name, record.id_, gate);
     if (made) record.name_ = spec.name;

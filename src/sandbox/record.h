@@ -12,6 +12,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -89,6 +90,12 @@ bool IsRecordName(std::string_view name);
 Result<bool> IsAlive(BorrowedFd sandboxes, const std::string& id);
 // Gives up `name` if it stands for `id`.
 void ReleaseName(BorrowedFd sandboxes, const std::string& name, const std::string& id);
-Result<UniqueFd> OpenGate(BorrowedFd sandboxes);
+// Waits for the gate; whoever has it has it for moments, so a long wait is an error.
+enum class GateMode : uint8_t { kShared, kExclusive };
+Result<sys::FileLock> PassGate(BorrowedFd sandboxes, GateMode mode,
+                               std::chrono::milliseconds patience = std::chrono::seconds(30));
+// Whether a record with a free lock is kept for its user, by a look at the lock file alone: a
+// detached one's is not empty. A hint, for a pass over many; a record's spec is the truth.
+bool LockSaysKept(const struct stat& lock);
 
 }  // namespace msb::sandbox

@@ -128,6 +128,67 @@ TEST_F(RecordTest, GarbageIsWhatNoLockOwnsButNotWhatIsKept) {
   EXPECT_THAT(*CollectGarbage(*home_), IsEmpty());
 }
 
+TEST_F(RecordTest, ReconcileRemovesDeadThrowawaysOnly) {
+  auto alive = *Create("aaaaaaaa", Spec("alive", Lifetime::kAttached));
+  { auto dead = *Create("bbbbbbbb", Spec("dead", Lifetime::kAttached)); }
+  { auto kept = *Create("cccccccc", Spec("kept")); }
+  ASSERT_TRUE(sys::MkdirAt(home_->dir(), "sandboxes/.dead-dddddddd", 0700).ok());
+  Reconcile(*home_);
+  EXPECT_FALSE(Exists("sandboxes/bbbbbbbb"));
+  EXPECT_FALSE(Exists("sandboxes/.names/dead"));
+  EXPECT_FALSE(Exists("sandboxes/.dead-dddddddd"));
+  EXPECT_TRUE(Exists("sandboxes/aaaaaaaa"));
+  EXPECT_EQ(FindSandbox(*home_, "kept")->outcome->kind, OutcomeKind::kSupervisorDied);
+}
+
+TEST_F(RecordTest, ReconcileTouchesNothingWhenOnlyTheLivingAndTheKeptAreThere) {
+  auto alive = *Create("aaaaaaaa", Spec("alive", Lifetime::kAttached));
+  { auto kept = *Create("cccccccc", Spec("kept")); }
+  // Made and not locked yet: its maker is at it.
+  ASSERT_TRUE(sys::MkdirAt(home_->dir(), "sandboxes/dddddddd", 0700).ok());
+  // It would need the gate, which makers share: with nothing to do it must not ask for it.
+  ASSERT_TRUE(sys::UnlinkAt(home_->dir(), "sandboxes/.gate").ok());
+  Reconcile(*home_);
+  EXPECT_FALSE(Exists("sandboxes/.gate"));
+  EXPECT_TRUE(Exists("sandboxes/dddddddd"));
+}
+
+TEST_F(RecordTest, ReconcileDoesNotWaitForTheGate) {
+  { auto dead = *Create("bbbbbbbb", Spec("", Lifetime::kAttached)); }
+  UniqueFd sandboxes = *sys::OpenAt(home_->dir(), "sandboxes", O_RDONLY | O_DIRECTORY);
+  auto gate = PassGate(sandboxes, GateMode::kShared);
+  ASSERT_TRUE(gate.ok());
+  Reconcile(*home_);
+  EXPECT_TRUE(Exists("sandboxes/bbbbbbbb"));
+}
+
+TEST_F(RecordTest, CgroupThatARecordNamesIsOnlyEverACgroup) {
+  std::string name = CgroupName(home_->dir(), "bbbbbbbb");
+  ASSERT_TRUE(sys::EnsureDirectory(home_->dir(), Cat("fake/microsandbox/", name), 0700).ok());
+  SandboxSpec spec = Spec("", Lifetime::kAttached);
+  for (const std::string& given : {path_ + "/fake", path_ + "/none"}) {
+    spec.cgroup = given;
+    { auto dead = *Create("bbbbbbbb", spec); }
+    EXPECT_THAT(*CollectGarbage(*home_), testing::ElementsAre("record bbbbbbbb"));
+    EXPECT_TRUE(Exists(Cat("fake/microsandbox/", name)));
+  }
+}
+
+TEST_F(RecordTest, TemplatesOfSizesThatNobodyUsesAreCollected) {
+  UniqueFd cache = *sys::EnsureDirectory(home_->dir(), "cache", 0700);
+  ASSERT_TRUE(MakeDisk(cache, home_->dir(), 16 * kMiB).ok());
+  ASSERT_TRUE(MakeDisk(cache, home_->dir(), 32 * kMiB).ok());
+  constexpr const char* kUsed = "ext4-16777216-1.img";
+  constexpr const char* kUnused = "ext4-33554432-1.img";
+  EXPECT_THAT(*CollectGarbage(*home_), IsEmpty());
+  timespec old[2] = {};
+  old[0].tv_sec = old[1].tv_sec = ::time(nullptr) - 31 * 24 * 3600;
+  for (const char* name : {kUsed, kUnused}) ASSERT_EQ(::utimensat(cache.get(), name, old, 0), 0);
+  ASSERT_TRUE(MakeDisk(cache, home_->dir(), 16 * kMiB).ok());
+  EXPECT_THAT(*CollectGarbage(*home_), testing::ElementsAre(Cat("disk template ", kUnused)));
+  EXPECT_TRUE(sys::FindAt(cache, kUsed)->has_value());
+}
+
 TEST_F(RecordTest, RunningSandboxIsNotRemoved) {
   auto record = *Create("abcdefgh", Spec("web"));
   auto info = *FindSandbox(*home_, "web");

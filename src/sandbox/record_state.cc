@@ -60,7 +60,7 @@ Result<RecordState> ParseRecordState(std::string_view text) {
 }
 
 std::string CommandText(const SandboxSpec& spec) {
-  if (!spec.main) return "-";
+  if (!spec.main) return spec.command.empty() ? "-" : spec.command;
   return Escape(Join(spec.main->argv, " "), 512);
 }
 

@@ -173,6 +173,7 @@ void Relay::Reconnect() {
   using protocol::Type;
   epoch_++;
   pings_.clear();
+  for (auto& [id, connection] : connections_) connection->pings_owed = 0;
   agent_->socket->Send({.type = Type::kHello}, Encode(protocol::Hello{.epoch = epoch_}));
   agent_->socket->Send({.type = Type::kConfig}, Encode(owner_.Config()));
   for (auto& [id, exec] : execs_) RepeatToAgent(exec);
@@ -210,8 +211,9 @@ Result<void> Relay::OnPong(const protocol::Frame& frame) {
   }
   auto found = connections_.find(pings_.front());
   pings_.pop_front();
-  if (found != connections_.end())
-    found->second->socket->Send({.type = protocol::Type::kPong}, frame.body);
+  if (found == connections_.end()) return {};
+  found->second->pings_owed--;
+  found->second->socket->Send({.type = protocol::Type::kPong}, frame.body);
   return {};
 }
 

@@ -35,7 +35,7 @@ class Relay {
 
   // A request of a client that concerns the machine, not an exec.
   struct Request {
-    enum class What : uint8_t { kStatus, kStop, kKill } what = What::kStatus;
+    enum class What : uint8_t { kStatus, kStop, kKill, kConsole } what = What::kStatus;
     uint32_t grace_ms = 0;
   };
 

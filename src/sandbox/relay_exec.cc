@@ -9,7 +9,8 @@ namespace msb::sandbox {
 namespace {
 
 constexpr size_t kMaxExecs = 1024;
-constexpr size_t kMaxPings = 1024;
+constexpr size_t kMaxPings = 1024;                 // Of one connection, unanswered.
+constexpr size_t kMaxPingsInAll = 16 * kMaxPings;  // Of connections that have gone, too.
 constexpr size_t kMaxPingBody = 4096;
 
 Error Fault(std::string what) { return Error(Code::kInvalidArgument, std::move(what)); }
@@ -135,6 +136,8 @@ Result<void> Relay::OnClientFrame(Connection& from, const protocol::Frame& frame
   Request request;
   if (header.type == Type::kStatusRequest) {
     request.what = Request::What::kStatus;
+  } else if (header.type == Type::kConsoleRequest) {
+    request.what = Request::What::kConsole;
   } else if (header.type == Type::kKillMachine) {
     request.what = Request::What::kKill;
   } else if (header.type == Type::kStop) {
@@ -147,8 +150,10 @@ Result<void> Relay::OnClientFrame(Connection& from, const protocol::Frame& frame
 }
 
 Result<void> Relay::OnPing(Connection& from, const protocol::Frame& frame) {
-  if (frame.body.size() > kMaxPingBody || pings_.size() >= kMaxPings)
+  if (frame.body.size() > kMaxPingBody || from.pings_owed >= kMaxPings ||
+      pings_.size() >= kMaxPingsInAll)
     return Fault("pings too large or too many");
+  from.pings_owed++;
   pings_.push_back(from.id);
   agent_->socket->Send({.type = protocol::Type::kPing}, frame.body);
   return {};

@@ -53,6 +53,7 @@ struct Relay::Connection : public FrameSocket::Handler {
   // HELLOs sent for a reconnect of the agent that the client has not answered: what it wrote before
   // it saw them belongs to the old connection.
   uint32_t hellos_owed = 0;
+  size_t pings_owed = 0;  // Sent on to the agent, not answered.
 };
 
 struct Relay::Exec {

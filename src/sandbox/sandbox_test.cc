@@ -42,6 +42,9 @@ TEST(Spec, NamesTheOptionThatIsWrongAndTheRemedy) {
   spec.storage_bytes = 1;
   EXPECT_THAT(ErrorOf(CheckSpec(spec)), HasSubstr("--storage"));
   spec.storage_bytes = kGiB;
+  spec.cgroup = "user.slice/mine";
+  EXPECT_THAT(ErrorOf(CheckSpec(spec)), HasSubstr("--cgroup user.slice/mine"));
+  spec.cgroup.clear();
   spec.name = "../up";
   EXPECT_THAT(ErrorOf(CheckSpec(spec)), HasSubstr("--name"));
 }

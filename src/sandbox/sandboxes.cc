@@ -12,7 +12,6 @@
 #include "base/text.h"
 #include "sandbox/cgroup_name.h"
 #include "sandbox/record.h"
-#include "sys/cgroup.h"
 #include "sys/file.h"
 #include "sys/socket.h"
 
@@ -20,6 +19,7 @@ namespace msb::sandbox {
 namespace {
 
 constexpr size_t kShortestPrefix = 4;
+constexpr auto kLeavePatience = std::chrono::seconds(5);
 
 Result<std::optional<UniqueFd>> OpenSandboxes(const Home& home) {
   auto dir = sys::OpenAt(home.dir(), kSandboxesDir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
@@ -40,6 +40,7 @@ RecordInfo ToInfo(StoredRecord stored) {
   info.id = stored.id;
   info.name = stored.spec.name;
   info.image = stored.spec.image;
+  info.cgroup = stored.spec.cgroup;
   info.state = state.state;
   info.isolation = stored.spec.isolation;
   info.created_unix_ns = state.created_unix_ns;
@@ -148,7 +149,7 @@ bool LeavesSoon(BorrowedFd sandboxes, const std::string& id) {
   const auto& state = (*stored)->state;
   if (!state || state->state != State::kEnded) return false;
   auto lock = sys::OpenAt(sandboxes, Cat(id, "/", kLockFile), O_RDONLY | O_NOFOLLOW);
-  return lock && sys::FileLock::WaitShared(std::move(*lock));
+  return lock && sys::FileLock::WaitShared(std::move(*lock), Deadline::After(kLeavePatience));
 }
 
 }  // namespace
@@ -156,32 +157,19 @@ bool LeavesSoon(BorrowedFd sandboxes, const std::string& id) {
 Result<void> RemoveSandbox(const Home& home, const RecordInfo& record) {
   auto sandboxes = TRY(OpenSandboxes(home));
   if (!sandboxes) return {};
-  auto gate = TRY(sys::FileLock::WaitExclusive(TRY(OpenGate(*sandboxes))));
+  auto gate = TRY(PassGate(*sandboxes, GateMode::kExclusive));
   std::string shown = record.name.empty() ? record.id : record.name;
   if (TRY(IsAlive(*sandboxes, record.id)) && !LeavesSoon(*sandboxes, record.id))
     return Error(Code::kFailedPrecondition, Cat("sandbox ", shown, " is running"))
         .Remedy(Cat("msb stop ", shown));
   if (!record.name.empty()) ReleaseName(*sandboxes, record.name, record.id);
-  if (auto host = sys::CgroupHost::Find("")) {
-    auto cgroup = sys::Cgroup::Adopt(*host, CgroupName(home.dir(), record.id));
-    if (cgroup) {
-      TRY(cgroup->Kill());
-      TRY(cgroup->Remove());
-    }
-  }
+  (void)TRY(RemoveCgroupOf(home.dir(), record.cgroup, record.id));
   return sys::RemoveTreeAt(*sandboxes, record.id);
 }
 
-Result<std::optional<UniqueFd>> OpenLog(const Home& home, const RecordInfo& record,
-                                        std::string_view which) {
-  if (which != "stdout" && which != "stderr" && which != "console")
-    return Error(Code::kInvalidArgument, Cat("no log \"", Escape(which, 32), "\""))
-        .Remedy("one of stdout, stderr, console");
-  auto file = sys::OpenAt(home.dir(), Cat(kSandboxesDir, "/", record.id, "/", which, ".log"),
-                          O_RDONLY | O_NOFOLLOW);
-  if (file) return std::optional(std::move(*file));
-  if (file.error().sys_errno() == ENOENT) return std::optional<UniqueFd>();
-  return std::move(file).error();
+Result<UniqueFd> OpenRecord(const Home& home, const RecordInfo& record) {
+  return sys::OpenAt(home.dir(), Cat(kSandboxesDir, "/", record.id),
+                     O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
 }  // namespace msb::sandbox

@@ -22,11 +22,15 @@ namespace msb::sandbox {
 class Home {
  public:
   static Result<Home> Open();
+  // For who only looks: without the trial of its locks, which writes a file. Works read-only.
+  static Result<Home> OpenToRead();
   BorrowedFd dir() const { return dir_; }
   const std::string& path() const { return path_; }
 
  private:
   Home(UniqueFd dir, std::string path) : dir_(std::move(dir)), path_(std::move(path)) {}
+  static Result<Home> OpenFor(bool writing);
+
   UniqueFd dir_;
   std::string path_;
 };
@@ -40,6 +44,7 @@ struct RecordInfo {
   std::string id;
   std::string name;
   std::string image;
+  std::string cgroup;  // The delegated one that it was given, or empty.
   State state = State::kEnded;
   Isolation isolation = Isolation::kVmEmulated;
   int64_t created_unix_ns = 0;
@@ -72,13 +77,16 @@ Result<UniqueFd> Connect(const Home& home, const RecordInfo& record);
 // The record of an ended sandbox, its logs and whatever is left of it.
 Result<void> RemoveSandbox(const Home& home, const RecordInfo& record);
 
-// A log of the main command's output ("stdout", "stderr") or of the guest's console ("console"),
-// open for reading; nullopt when there is none.
-Result<std::optional<UniqueFd>> OpenLog(const Home& home, const RecordInfo& record,
-                                        std::string_view which);
+// The record's directory, for its logs (log_reader.h).
+Result<UniqueFd> OpenRecord(const Home& home, const RecordInfo& record);
 
-// Removes what no lock owns: records half made, cgroups, id slots, files. Each line of the answer
-// names one thing that was removed.
+// Removes what no lock owns: records half made, cgroups, files; and disk templates of sizes that
+// nothing was started with for 30 days. Each line of the answer names one thing that was removed.
 Result<std::vector<std::string>> CollectGarbage(const Home& home);
+
+// Before a start or a listing: removes what dead attached sandboxes have left, which nobody will
+// look at. Detached ones stay until `msb rm`. Costs some system calls a record when there is
+// nothing to do. What cannot be done is left for gc, and never an error here.
+void Reconcile(const Home& home);
 
 }  // namespace msb::sandbox

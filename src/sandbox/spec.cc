@@ -3,6 +3,7 @@
 
 #include "sandbox/spec.h"
 
+#include <limits.h>
 #include <sys/sysinfo.h>
 
 #include <algorithm>
@@ -78,6 +79,9 @@ Result<void> CheckSpec(const SandboxSpec& spec) {
     return Refused(Cat("--storage ", FormatSize(spec.storage_bytes), ": at least ",
                        FormatSize(kMinStorage), ", at most ", FormatSize(kMaxStorage)),
                    "give --storage such as 512M (a bare number is MiB)");
+  if (!spec.cgroup.empty() && (spec.cgroup[0] != '/' || spec.cgroup.size() >= PATH_MAX))
+    return Refused(Cat("--cgroup ", Escape(spec.cgroup, 80), ": not an absolute path"),
+                   "write it from the root: --cgroup /sys/fs/cgroup/...");
   if (spec.timeout && spec.timeout->count() <= 0)
     return Refused("--timeout must be longer than nothing", "give --timeout such as 30s or 5m");
   if (spec.main) {

@@ -28,12 +28,14 @@ enum class Lifetime : uint8_t { kAttached, kDetached };
 
 struct SandboxSpec {
   std::string name;          // Empty: known by its id only.
+  std::string command;       // For people: what an attached sandbox's client is about to run.
   std::string image;         // Reference as the user wrote it; empty with a one-off root.
   std::string image_digest;  // Manifest digest the reference stood for; empty with a one-off root.
   Lifetime lifetime = Lifetime::kAttached;
   Isolation isolation = Isolation::kVmEmulated;  // As chosen: see ChooseIsolation().
   bool require_limits = false;                   // Refuse when a cgroup limit cannot be set.
-  std::string cgroup;  // A delegated cgroup that was given; empty: find one.
+  // Absolute path of a delegated cgroup that was given; empty: find one.
+  std::string cgroup;
 
   uint32_t cpus = 1;
   uint64_t memory_bytes = kGiB;

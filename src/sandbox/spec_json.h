@@ -46,6 +46,7 @@ struct msb::json::Fields<msb::sandbox::SandboxSpec> {
   using Spec = msb::sandbox::SandboxSpec;
   static constexpr auto kTable = std::array{
       Required<&Spec::name>("name"),
+      Required<&Spec::command>("command"),
       Required<&Spec::image>("image"),
       Required<&Spec::image_digest>("image_digest"),
       Required<&Spec::lifetime>("lifetime"),

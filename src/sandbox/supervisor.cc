@@ -114,6 +114,8 @@ void Supervisor::OnRequest(Relay::ConnectionId from, const Relay::Request& reque
     case Relay::Request::What::kStatus:
       relay_->SendTo(from, protocol::Type::kStatus, AsBytes(RecordText()));
       return;
+    case Relay::Request::What::kConsole:
+      return SendConsole(from);
     case Relay::Request::What::kStop:
       AskToStop(std::chrono::milliseconds(request.grace_ms));
       return;
@@ -121,6 +123,14 @@ void Supervisor::OnRequest(Relay::ConnectionId from, const Relay::Request& reque
       Conclude({.kind = OutcomeKind::kStopped, .detail = "killed on request"});
       return;
   }
+}
+
+void Supervisor::SendConsole(Relay::ConnectionId to) {
+  std::string content = console_.Content();
+  for (size_t at = 0; at < content.size(); at += protocol::kMaxBody)
+    relay_->SendTo(to, protocol::Type::kConsole,
+                   AsBytes(std::string_view(content).substr(at, protocol::kMaxBody)));
+  relay_->SendTo(to, protocol::Type::kConsole, {});
 }
 
 void Supervisor::OnSignal() {
@@ -229,7 +239,11 @@ void Supervisor::OnBootDeadline() {
 }
 
 std::string Supervisor::LastStage() const {
-  std::string stage = Cat("last stage: ", parts_.clock.steps().back().step);
+  // Of the machine, not of our own set-up, which went on beside it.
+  std::string_view reached = channel_seen_          ? "agent channel opened"
+                             : console_.total() > 0 ? "kernel running"
+                                                    : "machine started";
+  std::string stage = Cat("last stage: ", reached);
   std::string tail = console_.Tail(3);
   if (tail.empty()) return Cat(stage, ", nothing on its console");
   return Cat(stage, ", its console ends with: ", tail);

@@ -33,6 +33,7 @@ struct SupervisorParts {
   std::optional<Record> record;
   RecordState state;
   StartClock clock;
+  std::optional<sys::CgroupHost> cgroup_host;  // Where `cgroup` was made.
   std::optional<sys::Cgroup> cgroup;
   std::unique_ptr<Backend> backend;
   UniqueFd agent;     // Our end of the agent channel.
@@ -59,7 +60,10 @@ class Supervisor : private Relay::Owner, private Backend::Watcher {
   void OnHello(const protocol::Hello& hello, bool first) override;
   void OnGoodbye(std::string reason) override;
   void OnFault(Error fault) override;
-  void OnExecStarted() override { parts_.clock.Mark("first exec"); }
+  void OnExecStarted() override {
+    exec_started_ = true;
+    parts_.clock.Mark("first exec");
+  }
   void OnFirstOutput() override { parts_.clock.Mark("first byte"); }
   void OnRequest(Relay::ConnectionId from, const Relay::Request& request) override;
   void OnDisconnected(Relay::ConnectionId connection) override;
@@ -72,6 +76,7 @@ class Supervisor : private Relay::Owner, private Backend::Watcher {
 
   void OnConnect();
   void OnConsole();
+  void SendConsole(Relay::ConnectionId to);
   void OnSignal();
   void OnBootDeadline();
   void AskToStop(std::chrono::milliseconds grace);
@@ -98,8 +103,10 @@ class Supervisor : private Relay::Owner, private Backend::Watcher {
   Relay::ConnectionId first_connection_ = 0;
   std::string goodbye_;
   bool said_goodbye_ = false;
+  bool exec_started_ = false;
   bool stop_asked_ = false;
   std::optional<MachineEnd> machine_end_;
+  bool channel_seen_ = false;  // The guest has opened its end of the agent channel.
   bool console_ended_ = false;
   bool agent_ended_ = false;
   bool finished_ = false;

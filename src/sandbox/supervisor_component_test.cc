@@ -39,17 +39,21 @@ struct TestClient : Client::Listener {
   }
   void OnPong(std::span<const std::byte> body) override { pong = std::string(AsText(body)); }
   void OnStatus(const std::string& json) override { record = json; }
+  void OnConsole(std::span<const std::byte> bytes) override {
+    console += AsText(bytes);
+    console_told = bytes.empty();
+  }
   void OnError(uint32_t exec, Error error) override { errors[exec] = error.message(); }
   void OnClosed() override { closed = true; }
 
   std::unique_ptr<Client> client;
-  bool ready = false, closed = false, consume = true;
+  bool ready = false, closed = false, consume = true, console_told = false;
   std::vector<uint32_t> started;
   std::map<uint32_t, int> ends;
   std::map<uint32_t, std::string> output;
   std::map<uint32_t, std::string> errors;
   std::optional<Outcome> outcome;
-  std::string record, pong;
+  std::string record, pong, console;
 };
 
 class SupervisorTest : public testing::Test {
@@ -131,6 +135,23 @@ TEST_F(SupervisorTest, RunsAnExecThatWasOpenedBeforeTheHello) {
   EXPECT_TRUE(Until([&] { return agent().execs() == 0; }));  // CLOSE has arrived.
 }
 
+TEST_F(SupervisorTest, ShowsTheConsoleOfARunningMachine) {
+  Start();
+  std::string printed;
+  // More than a frame, less than is kept.
+  for (int i = 0; printed.size() < 100'000; i++) printed += Cat("[", i, "] said the kernel\n");
+  for (size_t at = 0; at < printed.size(); at += 4096) {
+    machine_->Print(std::string_view(printed).substr(at, 4096));
+    (void)loop_->RunOnce(Deadline::After(milliseconds(20)));
+  }
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  TestClient second;
+  Connect(second);
+  second.client->RequestConsole();
+  ASSERT_TRUE(Until([&] { return second.console_told; }));
+  EXPECT_EQ(second.console, printed);
+}
+
 TEST_F(SupervisorTest, CarriesMoreThanEveryWindowBothWays) {
   Start();
   uint32_t exec = first_.client->OpenExec(Exec({"cat"}, true));
@@ -209,8 +230,24 @@ TEST_F(SupervisorTest, NoHelloIsABootFailureThatQuotesTheConsole) {
   machine_->Print("early boot\nVFS: cannot \x1b[2J open root\n");
   ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
   EXPECT_EQ(first_.outcome->kind, OutcomeKind::kBootFailed);
-  EXPECT_THAT(first_.outcome->detail, HasSubstr("last stage: spec"));
+  EXPECT_THAT(first_.outcome->detail, HasSubstr("last stage: kernel running"));
   EXPECT_THAT(first_.outcome->detail, HasSubstr("VFS: cannot \\x1b[2J open root"));
+}
+
+TEST_F(SupervisorTest, ABootFailureNamesTheMachinesOwnLastStage) {
+  greet_ = false;
+  Start({}, milliseconds(150));
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_THAT(first_.outcome->detail,
+              HasSubstr("last stage: machine started, nothing on its console"));
+}
+
+TEST_F(SupervisorTest, ABootFailureTellsWhenTheAgentHadOpenedItsChannel) {
+  greet_ = false;
+  Start({}, milliseconds(150));
+  machine_->watcher()->OnGuestChannel(true);
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_THAT(first_.outcome->detail, HasSubstr("last stage: agent channel opened"));
 }
 
 TEST_F(SupervisorTest, PanicOnTheConsoleIsTheReasonOfADeath) {
@@ -225,12 +262,23 @@ TEST_F(SupervisorTest, PanicOnTheConsoleIsTheReasonOfADeath) {
 
 TEST_F(SupervisorTest, GoodbyeThatNobodyAskedForIsADeathWithItsReason) {
   Start();
-  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  uint32_t exec = first_.client->OpenExec(Exec({"true"}));
+  ASSERT_TRUE(Until([&] { return first_.ends.contains(exec); }));
   agent().Send({.type = protocol::Type::kGoodbye}, AsBytes("poweroff by root"));
   machine_->Die("reset", true);
   ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
   EXPECT_THAT(first_.outcome->detail, HasSubstr("poweroff by root"));
   EXPECT_EQ(first_.outcome->ExitCode(), 120);
+}
+
+TEST_F(SupervisorTest, GoodbyeBeforeTheFirstCommandIsAFailureToBoot) {
+  Start();
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  agent().Send({.type = protocol::Type::kGoodbye}, AsBytes("mount root: /proc is a link"));
+  machine_->Die("reset", true);
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_THAT(first_.outcome->detail, HasSubstr("/proc is a link"));
+  EXPECT_EQ(first_.outcome->kind, OutcomeKind::kBootFailed);
 }
 
 TEST_F(SupervisorTest, GuestThatClosesItsChannelForGoodHasHalted) {
@@ -277,6 +325,24 @@ TEST_F(SupervisorTest, PingGoesToTheAgentAndBack) {
   first_.client->Ping(AsBytes("abc"));
   ASSERT_TRUE(Until([&] { return !first_.pong.empty(); }));
   EXPECT_EQ(first_.pong, "abc");
+}
+
+TEST_F(SupervisorTest, PingsOfOneClientAreNotCountedAgainstAnother) {
+  Start();
+  TestClient flooder;
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  agent().answer_pings = false;
+  Connect(flooder);
+  for (int i = 0; i < 1024; i++) flooder.client->Ping(AsBytes("x"));
+  flooder.client->RequestStatus();
+  ASSERT_TRUE(Until([&] { return !flooder.record.empty(); }));
+  first_.client->Ping(AsBytes("abc"));
+  first_.client->RequestStatus();
+  EXPECT_TRUE(Until([&] { return !first_.record.empty() || first_.closed; }));
+  EXPECT_FALSE(first_.closed);
+  flooder.client->Ping(AsBytes("one too many"));
+  EXPECT_TRUE(Until([&] { return flooder.closed; }));
+  EXPECT_FALSE(first_.closed);
 }
 
 TEST_F(SupervisorTest, RefusesWhatAnExecSpecMayNotHold) {

@@ -54,6 +54,7 @@ void Supervisor::OnHostStorageFull() {
 // A kernel that halts closes the channel and then idles for ever: without ACPI it cannot power off.
 // An agent that lost the thread closes and opens it again.
 void Supervisor::OnGuestChannel(bool open) {
+  channel_seen_ = channel_seen_ || open;
   channel_timer_.Cancel();
   if (open || !relay_->hello_received() || outcome_) return;
   channel_timer_ = loop_.After(kReopenGrace, [this] {
@@ -95,7 +96,9 @@ Outcome Supervisor::Diagnose(const MachineEnd& end) const {
     if (!end.by_guest && usage.oom_kills.value_or(0) > 0)
       why = "the machine used more memory of the host than its cgroup allows";
   }
-  if (!relay_->hello_received())
+  // The agent says hello before the root is whole: a guest that gives up before the first command
+  // has not started either.
+  if (!relay_->hello_received() || (said_goodbye_ && !exec_started_))
     return {.kind = OutcomeKind::kBootFailed, .detail = Cat(why, "; ", LastStage())};
   return {.kind = OutcomeKind::kMachineDied, .detail = std::move(why)};
 }
@@ -104,13 +107,19 @@ Outcome Supervisor::Diagnose(const MachineEnd& end) const {
 void Supervisor::CleanUp() {
   main_.reset();
   parts_.backend->Cleanup();
-  if (parts_.cgroup) Complain("cgroup", parts_.cgroup->Remove());
+  bool cgroup_gone = true;
+  if (parts_.cgroup) {
+    auto removed = parts_.cgroup->Remove();
+    cgroup_gone = removed.ok();
+    Complain("cgroup", removed);
+  }
   accept_watch_.Cancel();
   console_watch_.Cancel();
   parts_.state.state = State::kEnded;
   parts_.state.ended_unix_ns = RealtimeNs();
   parts_.state.outcome = outcome_;
-  if (parts_.spec.lifetime == Lifetime::kAttached) {
+  // The record says where a cgroup is that is still there: gc removes both.
+  if (parts_.spec.lifetime == Lifetime::kAttached && cgroup_gone) {
     Complain("record", record_.Remove());
     return;
   }

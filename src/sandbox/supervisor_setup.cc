@@ -36,7 +36,15 @@ int64_t RealtimeNs() {
   return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
-// The limits that the machine's cgroup sets; what the host does not let us set is named.
+// What the host does not let us set is named in the record, and told by the client.
+Result<void> CheckRequired(const SupervisorParts& parts) {
+  if (!parts.spec.require_limits || parts.state.missing_limits.empty()) return {};
+  return Error(Code::kFailedPrecondition,
+               Cat("--require-limits: ", Join(parts.state.missing_limits, "; ")))
+      .Remedy("leave out --require-limits, or give a delegated cgroup: --cgroup DIR");
+}
+
+// The limits that the machine's cgroup sets.
 Result<void> MakeCgroup(BorrowedFd home, SupervisorParts& parts) {
   auto found = sys::CgroupHost::Find(parts.spec.cgroup);
   auto cgroup = found
@@ -49,17 +57,28 @@ Result<void> MakeCgroup(BorrowedFd home, SupervisorParts& parts) {
     parts.state.missing_limits = cgroup->missing();
     parts.state.cgroups = cgroup->Paths();
     parts.cgroup = std::move(*cgroup);
-  } else {
-    // A cgroup that was given and does not work is an error, not a reason to look further.
-    if (!parts.spec.cgroup.empty() || parts.spec.require_limits)
-      return std::move(cgroup).error().Context("limits");
-    parts.state.missing_limits = {Cat("cgroup: ", cgroup.error().message())};
+    parts.cgroup_host = std::move(*found);
+    return CheckRequired(parts);
   }
-  if (!parts.spec.require_limits || parts.state.missing_limits.empty()) return {};
-  (void)parts.cgroup->Remove();
-  return Error(Code::kFailedPrecondition,
-               Cat("--require-limits: ", Join(parts.state.missing_limits, "; ")))
-      .Remedy("leave out --require-limits, or give a delegated cgroup");
+  // A cgroup that was given and does not work is an error, not a reason to look further.
+  if (!parts.spec.cgroup.empty())
+    return std::move(cgroup).error().Context(Cat("--cgroup ", Escape(parts.spec.cgroup, 200)));
+  parts.state.missing_limits = {
+      Cat("memory, cpu and pids, and the caller's cgroup not left: ", cgroup.error().message())};
+  return CheckRequired(parts);
+}
+
+// A caller's cgroup may be ended or removed as a whole, and a sandbox must outlive that. After the
+// machine's start, because the move takes up to 14 ms, in which the guest boots.
+Result<void> LeaveCaller(SupervisorParts& parts) {
+  if (!parts.cgroup_host) return {};
+  auto left = sys::LeaveCallersCgroup(*parts.cgroup_host);
+  if (left) return {};
+  if (!parts.spec.cgroup.empty())
+    return std::move(left).error().Context(Cat("--cgroup ", Escape(parts.spec.cgroup, 200)));
+  parts.state.missing_limits.push_back(
+      Cat("the supervisor stays in its caller's cgroup: ", left.error().message()));
+  return CheckRequired(parts);
 }
 
 Result<void> StartMachine(const Handover& handover, UniqueFd root_disk, UniqueFd upper_disk,
@@ -148,6 +167,7 @@ Result<std::unique_ptr<Supervisor>> SetUp(event::Loop& loop, SupervisorInput& in
   parts.backend = MakeQemuBackend(HostTscKhz(cache));
   TRY(StartMachine(handover, std::move(input.root_disk), std::move(upper), parts));
   parts.clock.Mark("machine started");
+  TRY(LeaveCaller(parts));
   parts.listener = TRY(sys::ListenAt(parts.record->dir(), kControlSocket));
   constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP};
   parts.signals = TRY(sys::SignalFd(kSignals));

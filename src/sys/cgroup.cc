@@ -23,14 +23,8 @@
 namespace msb::sys {
 namespace {
 
-constexpr std::string_view kOurs = "microsandbox";
 constexpr size_t kFileLimit = 1 << 20;
 constexpr uint64_t kCpuPeriodUs = 100'000;
-
-Result<void> WriteFile(BorrowedFd dir, const std::string& name, std::string_view value) {
-  UniqueFd file = TRY(OpenAt(dir, name, O_WRONLY));
-  return WriteAll(file, value).Context(Cat("write ", value, " to ", name));
-}
 
 std::optional<uint64_t> ReadNumber(BorrowedFd dir, const std::string& name) {
   auto text = FindFileAt(dir, name, kFileLimit);
@@ -51,19 +45,7 @@ std::optional<uint64_t> ReadKey(BorrowedFd dir, const std::string& name, std::st
   return std::nullopt;
 }
 
-bool Has(const CgroupHost::Hierarchy& hierarchy, std::string_view controller) {
-  return std::find(hierarchy.controllers.begin(), hierarchy.controllers.end(), controller) !=
-         hierarchy.controllers.end();
-}
-
 std::string Quota(uint32_t cpu_milli) { return Cat(cpu_milli * (kCpuPeriodUs / 1000)); }
-
-// Version 2 offers a controller to children only where the parent says so, one level at a time.
-void EnableControllers(BorrowedFd dir, const CgroupHost::Hierarchy& hierarchy) {
-  for (std::string_view controller : {"memory", "cpu", "pids"})
-    if (Has(hierarchy, controller))
-      (void)WriteFile(dir, "cgroup.subtree_control", Cat('+', controller));
-}
 
 // Names come from records and directory listings: one path component, never "..".
 Result<void> CheckCgroupName(std::string_view name) {
@@ -71,10 +53,6 @@ Result<void> CheckCgroupName(std::string_view name) {
   TRY(CheckName(name.substr(0, dot), "cgroup"));
   if (dot != std::string_view::npos) TRY(CheckName(name.substr(dot + 1), "cgroup suffix"));
   return {};
-}
-
-Result<UniqueFd> OpenOurs(const CgroupHost::Hierarchy& hierarchy) {
-  return OpenAt(Cwd(), Cat(hierarchy.root, "/", kOurs), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
 Result<std::vector<int>> Members(BorrowedFd dir) {
@@ -86,70 +64,35 @@ Result<std::vector<int>> Members(BorrowedFd dir) {
 
 }  // namespace
 
-Result<CgroupHost> CgroupHost::Find(std::string_view delegated) {
-  CgroupHost host;
-  if (!delegated.empty()) {
-    std::string root(delegated);
-    UniqueFd dir = TRY(OpenAt(Cwd(), root, O_RDONLY | O_DIRECTORY).Context("the delegated cgroup"));
-    auto controllers = FindFileAt(dir, "cgroup.controllers", kFileLimit);
-    if (!controllers || !*controllers)
-      return Error(Code::kInvalidArgument, Cat(root, " is not a version 2 cgroup"))
-          .Remedy("give the directory of a delegated cgroup, as systemd-run -p Delegate=yes makes");
-    std::string list = **controllers;
-    while (!list.empty() && list.back() == '\n') list.pop_back();
-    host.hierarchies.push_back({root, Split(list, ' '), true});
-    host.delegated = true;
-    return host;
-  }
-  struct stat info;
-  if (::stat("/run/systemd/system", &info) == 0)
-    return Error(Code::kFailedPrecondition, "systemd owns the cgroup tree")
-        .Remedy("give a delegated cgroup, as systemd-run --scope -p Delegate=yes makes");
-  host.hierarchies = CgroupHierarchies(TRY(ReadFileAt(Cwd(), "/proc/self/mountinfo", 4 << 20)));
-  for (Hierarchy& hierarchy : host.hierarchies) {
-    if (!hierarchy.v2) continue;
-    auto list = FindFileAt(Cwd(), hierarchy.root + "/cgroup.controllers", kFileLimit);
-    if (!list || !*list) continue;
-    std::string names = **list;
-    while (!names.empty() && names.back() == '\n') names.pop_back();
-    hierarchy.controllers = Split(names, ' ');
-  }
-  std::erase_if(host.hierarchies, [](const Hierarchy& hierarchy) {
-    return !Has(hierarchy, "memory") && !Has(hierarchy, "cpu") && !Has(hierarchy, "pids") &&
-           !Has(hierarchy, "cpuacct");
-  });
-  if (host.hierarchies.empty())
-    return Error(Code::kFailedPrecondition,
-                 "no cgroup file system with memory, cpu or pids is mounted");
-  return host;
-}
-
 Result<Cgroup> Cgroup::Create(const CgroupHost& host, std::string_view name,
                               const CgroupLimits& limits) {
   TRY(CheckCgroupName(name));
   Cgroup cgroup;
   cgroup.name_ = name;
+  std::vector<std::string> made_tops;
   auto make = [&]() -> Result<void> {
     for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
-      UniqueFd root = TRY(OpenAt(Cwd(), hierarchy.root, O_RDONLY | O_DIRECTORY));
-      if (hierarchy.v2) EnableControllers(root, hierarchy);
-      if (::mkdirat(root.get(), std::string(kOurs).c_str(), 0755) == -1 && errno != EEXIST)
-        return Error::Errno(Cat("mkdir ", hierarchy.root, "/", kOurs));
-      UniqueFd ours = TRY(OpenOurs(hierarchy));
-      if (hierarchy.v2) EnableControllers(ours, hierarchy);
-      TRY(MkdirAt(ours, cgroup.name_, 0755).Context(hierarchy.root));
+      bool made = false;
+      auto ours = EnsureOurCgroups(host, hierarchy, &made);
+      if (made) made_tops.push_back(Cat(hierarchy.root, "/", kOurCgroups));
+      if (!ours) return std::move(ours).error();
+      TRY(MkdirAt(*ours, cgroup.name_, 0755).Context(hierarchy.root));
       // Owned from here on: a failure below removes it.
-      cgroup.places_.push_back({Cat(hierarchy.root, "/", kOurs, "/", name), {}, hierarchy.v2});
-      cgroup.places_.back().dir = TRY(OpenAt(ours, cgroup.name_, O_RDONLY | O_DIRECTORY));
+      cgroup.places_.push_back(
+          {Cat(hierarchy.root, "/", kOurCgroups, "/", name), {}, hierarchy.v2});
+      cgroup.places_.back().dir = TRY(OpenAt(*ours, cgroup.name_, O_RDONLY | O_DIRECTORY));
     }
     return cgroup.SetLimits(host, limits);
   };
   if (auto made = make(); !made) {
     (void)cgroup.Remove();
+    // What others make cgroups in meanwhile is not empty and stays.
+    for (const std::string& top : made_tops) (void)::rmdir(top.c_str());
     Error error = std::move(made).error().Context(Cat("cgroup ", name));
-    if (error.code() == Code::kPermissionDenied)
-      return std::move(error).Remedy("run as root, or give a delegated cgroup");
-    return error;
+    if (error.code() != Code::kPermissionDenied && error.sys_errno() != EROFS) return error;
+    return std::move(error).Remedy(host.delegated
+                                       ? "give a cgroup that you may write: chown it and its files"
+                                       : "run as root, or give a delegated cgroup: --cgroup DIR");
   }
   return cgroup;
 }
@@ -158,7 +101,7 @@ Result<void> Cgroup::SetLimits(const CgroupHost& host, const CgroupLimits& limit
   auto attempt = [&](std::string_view controller, bool wanted, auto set_v1, auto set_v2) {
     if (!wanted) return false;
     for (size_t i = 0; i < places_.size(); i++) {
-      if (!Has(host.hierarchies[i], controller)) continue;
+      if (!HasController(host.hierarchies[i], controller)) continue;
       Result<void> set = places_[i].v2 ? set_v2(places_[i].dir) : set_v1(places_[i].dir);
       if (set.ok()) return true;
       missing_.push_back(Cat(controller, ": ", set.error().message()));
@@ -171,31 +114,35 @@ Result<void> Cgroup::SetLimits(const CgroupHost& host, const CgroupLimits& limit
   memory_limited_ = attempt(
       "memory", limits.memory_bytes != 0,
       [&](const UniqueFd& dir) -> Result<void> {
-        TRY(WriteFile(dir, "memory.limit_in_bytes", memory));
+        TRY(WriteCgroupFile(dir, "memory.limit_in_bytes", memory));
         // Only where the kernel counts swap; the plain limit stands either way.
-        (void)WriteFile(dir, "memory.memsw.limit_in_bytes", memory);
+        (void)WriteCgroupFile(dir, "memory.memsw.limit_in_bytes", memory);
         return {};
       },
       [&](const UniqueFd& dir) -> Result<void> {
-        TRY(WriteFile(dir, "memory.max", memory));
-        (void)WriteFile(dir, "memory.swap.max", "0");
+        TRY(WriteCgroupFile(dir, "memory.max", memory));
+        (void)WriteCgroupFile(dir, "memory.swap.max", "0");
         // Half a machine is of no use to anybody.
-        return WriteFile(dir, "memory.oom.group", "1");
+        return WriteCgroupFile(dir, "memory.oom.group", "1");
       });
   cpu_limited_ = attempt(
       "cpu", limits.cpu_milli != 0,
       [&](const UniqueFd& dir) -> Result<void> {
-        TRY(WriteFile(dir, "cpu.cfs_period_us", Cat(kCpuPeriodUs)));
-        return WriteFile(dir, "cpu.cfs_quota_us", Quota(limits.cpu_milli));
+        TRY(WriteCgroupFile(dir, "cpu.cfs_period_us", Cat(kCpuPeriodUs)));
+        return WriteCgroupFile(dir, "cpu.cfs_quota_us", Quota(limits.cpu_milli));
       },
       [&](const UniqueFd& dir) {
-        return WriteFile(dir, "cpu.max", Cat(Quota(limits.cpu_milli), ' ', kCpuPeriodUs));
+        return WriteCgroupFile(dir, "cpu.max", Cat(Quota(limits.cpu_milli), ' ', kCpuPeriodUs));
       });
-  auto set_pids = [&](const UniqueFd& dir) { return WriteFile(dir, "pids.max", Cat(limits.pids)); };
+  auto set_pids = [&](const UniqueFd& dir) {
+    return WriteCgroupFile(dir, "pids.max", Cat(limits.pids));
+  };
   pids_limited_ = attempt("pids", limits.pids != 0, set_pids, set_pids);
   bool any_wanted = limits.memory_bytes != 0 || limits.cpu_milli != 0 || limits.pids != 0;
   if (any_wanted && !memory_limited_ && !cpu_limited_ && !pids_limited_)
-    return Error(Code::kFailedPrecondition, Cat("no limit could be set: ", Join(missing_, "; ")));
+    return Error(Code::kFailedPrecondition, Cat("no limit could be set: ", Join(missing_, "; ")))
+        .Remedy(host.delegated ? "give a cgroup whose cgroup.controllers has memory, cpu and pids"
+                               : "");
   for (const Place& place : places_)
     if (place.v2 && !into_fd_) into_fd_ = TRY(Duplicate(place.dir));
   return {};
@@ -206,12 +153,12 @@ Result<Cgroup> Cgroup::Adopt(const CgroupHost& host, std::string_view name) {
   Cgroup cgroup;
   cgroup.name_ = name;
   for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
-    auto ours = OpenOurs(hierarchy);
+    auto ours = OpenOurCgroups(hierarchy);
     if (!ours) continue;
     auto dir = OpenAt(*ours, cgroup.name_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (!dir) continue;
     cgroup.places_.push_back(
-        {Cat(hierarchy.root, "/", kOurs, "/", name), *std::move(dir), hierarchy.v2});
+        {Cat(hierarchy.root, "/", kOurCgroups, "/", name), *std::move(dir), hierarchy.v2});
   }
   if (cgroup.places_.empty()) return Error(Code::kNotFound, Cat("no cgroup ", name));
   return cgroup;
@@ -220,7 +167,7 @@ Result<Cgroup> Cgroup::Adopt(const CgroupHost& host, std::string_view name) {
 Result<std::vector<std::string>> Cgroup::ListOurs(const CgroupHost& host) {
   std::vector<std::string> names;
   for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
-    auto ours = OpenOurs(hierarchy);
+    auto ours = OpenOurCgroups(hierarchy);
     if (!ours) {
       if (ours.error().code() == Code::kNotFound) continue;
       return std::move(ours).error();
@@ -241,7 +188,7 @@ bool Cgroup::has_v1() const {
 
 Result<void> Cgroup::Add(int pid) const {
   for (const Place& place : places_)
-    TRY(WriteFile(place.dir, "cgroup.procs", Cat(pid)).Context(place.path));
+    TRY(WriteCgroupFile(place.dir, "cgroup.procs", Cat(pid)).Context(place.path));
   return {};
 }
 
@@ -249,8 +196,8 @@ Result<void> Cgroup::Kill() const {
   Deadline deadline = Deadline::After(std::chrono::seconds(5));
   for (const Place& place : places_) {
     // No new member while we go through the list; version 2 has one call for all of it.
-    if (place.v2 && WriteFile(place.dir, "cgroup.kill", "1").ok()) continue;
-    (void)WriteFile(place.dir, "pids.max", "0");
+    if (place.v2 && WriteCgroupFile(place.dir, "cgroup.kill", "1").ok()) continue;
+    (void)WriteCgroupFile(place.dir, "pids.max", "0");
   }
   for (const Place& place : places_) {
     for (;;) {

@@ -42,10 +42,18 @@ struct CgroupHost {
   std::vector<Hierarchy> hierarchies;
   bool delegated = false;
 
-  // `delegated` is an absolute directory of a version 2 cgroup that the user gave us; empty looks
-  // for plain cgroup file systems. Fails where systemd owns the tree, or none is mounted.
+  // `delegated` is an absolute directory of a cgroup that the user gave us to divide, in version 1
+  // its directory in any of the hierarchies: where others have the same path, they are used too.
+  // Empty looks for plain cgroup file systems. Fails where systemd owns the tree, or none is
+  // mounted.
   static Result<CgroupHost> Find(std::string_view delegated);
 };
+
+// Moves this process out of the cgroup that it was started in, which may be limited, ended or
+// removed as a whole: into `microsandbox/supervisors`. All share that one and it stays, because
+// nobody can remove the cgroup that he is in. A process at the root of a plain hierarchy stays
+// there.
+Result<void> LeaveCallersCgroup(const CgroupHost& host);
 
 // A cgroup of ours. Dropping the value leaves the cgroup: Remove() takes it away.
 class Cgroup {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// proc(5), /proc/pid/mountinfo: "36 35 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu".
+// proc(5), /proc/pid/mountinfo: "36 35 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu";
+// cgroups(7), /proc/pid/cgroup: "4:memory:/a", and "0::/a" for version 2.
 
 #include "sys/cgroup_mounts.h"
 
@@ -40,6 +41,29 @@ std::vector<CgroupHost::Hierarchy> CgroupHierarchies(std::string_view mountinfo)
     if (!known) found.push_back(std::move(hierarchy));
   }
   return found;
+}
+
+std::string CgroupPathIn(const CgroupHost::Hierarchy& hierarchy, std::string_view proc_cgroup) {
+  for (const std::string& line : Split(proc_cgroup, '\n')) {
+    size_t first = line.find(':');
+    size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    std::string controllers = line.substr(first + 1, second - first - 1);
+    bool here = false;
+    if (hierarchy.v2) {
+      here = controllers.empty();
+    } else {
+      for (const std::string& name : Split(controllers, ','))
+        here = here || HasController(hierarchy, name);
+    }
+    if (here) return line.substr(second + 1);
+  }
+  return "";
+}
+
+bool HasController(const CgroupHost::Hierarchy& hierarchy, std::string_view controller) {
+  return std::find(hierarchy.controllers.begin(), hierarchy.controllers.end(), controller) !=
+         hierarchy.controllers.end();
 }
 
 }  // namespace msb::sys

@@ -47,10 +47,26 @@ TEST(Cgroup, RefusesNamesThatAreNotOneDirectory) {
 }
 
 TEST(CgroupHost, SaysWhatADelegatedDirectoryMustBe) {
-  auto host = CgroupHost::Find("/tmp");
-  ASSERT_FALSE(host.ok());
-  EXPECT_THAT(host.error().message(), testing::HasSubstr("/tmp is not a version 2 cgroup"));
-  EXPECT_FALSE(host.error().remedy().empty());
+  constexpr std::pair<const char*, const char*> kCases[] = {
+      {"/tmp", "/tmp is not a cgroup"},
+      {"/tmp/there/is/none", "No such file or directory"},
+      {"/etc/passwd", "Not a directory"},
+  };
+  for (auto [given, said] : kCases) {
+    auto host = CgroupHost::Find(given);
+    ASSERT_FALSE(host.ok()) << given;
+    EXPECT_THAT(host.error().message(), testing::HasSubstr(said));
+    EXPECT_FALSE(host.error().remedy().empty());
+  }
+}
+
+TEST(CgroupPath, IsFoundForEachHierarchy) {
+  constexpr std::string_view kText =
+      "9:name=systemd:/s\n3:cpu,cpuacct:/a:b\n1:memory:/m\n0::/unified\nbroken\n";
+  EXPECT_EQ(CgroupPathIn({"/c", {"cpu", "cpuacct"}}, kText), "/a:b");
+  EXPECT_EQ(CgroupPathIn({"/c", {"memory"}}, kText), "/m");
+  EXPECT_EQ(CgroupPathIn({"/c", {"memory", "pids"}, true}, kText), "/unified");
+  EXPECT_EQ(CgroupPathIn({"/c", {"pids"}}, kText), "");
 }
 
 }  // namespace

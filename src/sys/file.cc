@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opening, reading, writing, locking.
+// Opening, reading, writing.
 
 #include "sys/file.h"
 
@@ -38,7 +38,9 @@ Result<UniqueFd> OpenBeneath(BorrowedFd dir, const std::string& path, int flags,
   how.flags = static_cast<uint64_t>(flags | O_CLOEXEC);
   // The kernel refuses a mode where nothing can be created.
   if ((flags & (O_CREAT | O_TMPFILE)) != 0) how.mode = mode;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | more;
+  // One of the two: absolute links are refused, or begin at `dir`.
+  how.resolve = RESOLVE_NO_MAGICLINKS | more;
+  if ((more & RESOLVE_IN_ROOT) == 0) how.resolve |= RESOLVE_BENEATH;
   // EAGAIN: the tree was renamed while it was walked, and the walk could not be proven safe.
   long fd = -1;
   for (int attempt = 0; attempt < 128; attempt++) {
@@ -185,53 +187,15 @@ Result<void> SetCloseOnExec(BorrowedFd fd, bool on) {
   return {};
 }
 
+Result<void> Touch(BorrowedFd fd) {
+  if (::futimens(fd.get(), nullptr) == -1) return Error::Errno("futimens");
+  return {};
+}
+
 Result<Pipe> MakePipe(int flags) {
   int fds[2];
   if (::pipe2(fds, flags | O_CLOEXEC) == -1) return Error::Errno("pipe2");
   return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
-}
-
-namespace {
-
-Result<void> Lock(BorrowedFd fd, short type, int command) {
-  struct flock lock {};
-  lock.l_type = type;
-  lock.l_whence = SEEK_SET;
-  if (RetryOnEintr([&] { return ::fcntl(fd.get(), command, &lock); }) == -1) {
-    if (errno == EAGAIN || errno == EACCES) return Error(Code::kUnavailable, "locked by another");
-    return Error::Errno("fcntl F_OFD_SETLK");
-  }
-  return {};
-}
-
-}  // namespace
-
-Result<FileLock> FileLock::TryExclusive(UniqueFd fd) {
-  TRY(Lock(fd, F_WRLCK, F_OFD_SETLK));
-  return FileLock(std::move(fd));
-}
-
-Result<FileLock> FileLock::TryShared(UniqueFd fd) {
-  TRY(Lock(fd, F_RDLCK, F_OFD_SETLK));
-  return FileLock(std::move(fd));
-}
-
-Result<FileLock> FileLock::WaitExclusive(UniqueFd fd) {
-  TRY(Lock(fd, F_WRLCK, F_OFD_SETLKW));
-  return FileLock(std::move(fd));
-}
-
-Result<FileLock> FileLock::WaitShared(UniqueFd fd) {
-  TRY(Lock(fd, F_RDLCK, F_OFD_SETLKW));
-  return FileLock(std::move(fd));
-}
-
-Result<bool> FileLock::IsHeld(BorrowedFd fd) {
-  struct flock lock {};
-  lock.l_type = F_RDLCK;
-  lock.l_whence = SEEK_SET;
-  if (::fcntl(fd.get(), F_OFD_GETLK, &lock) == -1) return Error::Errno("fcntl F_OFD_GETLK");
-  return lock.l_type != F_UNLCK;
 }
 
 }  // namespace msb::sys

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/deadline.h"
 #include "base/fd.h"
 #include "base/result.h"
 
@@ -27,7 +28,8 @@ inline BorrowedFd Cwd() { return BorrowedFd::Raw(AT_FDCWD); }
 Result<UniqueFd> OpenAt(BorrowedFd dir, const std::string& path, int flags, mode_t mode = 0);
 
 // openat2() with RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS and `more` (linux/openat2.h): for every
-// path that comes from an image or a user.
+// path that comes from an image or a user. With RESOLVE_IN_ROOT in `more`, absolute links begin at
+// `dir` instead of being refused.
 Result<UniqueFd> OpenBeneath(BorrowedFd dir, const std::string& path, int flags, mode_t mode = 0,
                              uint64_t more = 0);
 
@@ -65,6 +67,8 @@ Result<void> RenameAt(BorrowedFd from_dir, const std::string& from, BorrowedFd t
                       const std::string& to, unsigned flags = 0);
 Result<void> SymlinkAt(const std::string& target, BorrowedFd dir, const std::string& path);
 Result<std::string> ReadLinkAt(BorrowedFd dir, const std::string& path);
+// Now as the time of its last access and change.
+Result<void> Touch(BorrowedFd fd);
 Result<void> Sync(BorrowedFd fd);
 Result<void> DataSync(BorrowedFd fd);
 
@@ -97,8 +101,9 @@ class [[nodiscard]] FileLock {
   // kUnavailable when another holds it.
   static Result<FileLock> TryExclusive(UniqueFd fd);
   static Result<FileLock> TryShared(UniqueFd fd);
-  static Result<FileLock> WaitExclusive(UniqueFd fd);
-  static Result<FileLock> WaitShared(UniqueFd fd);
+  // kDeadlineExceeded with the names of the processes that hold it.
+  static Result<FileLock> WaitExclusive(UniqueFd fd, Deadline deadline);
+  static Result<FileLock> WaitShared(UniqueFd fd, Deadline deadline);
   // Is an exclusive lock held by anyone? Does not take it (F_OFD_GETLK).
   static Result<bool> IsHeld(BorrowedFd fd);
 

@@ -72,6 +72,22 @@ TEST_F(SysTest, RemoveTreeNeverFollowsALink) {
   EXPECT_TRUE(RemoveTreeAt(dir_, "tree"));
 }
 
+TEST_F(SysTest, WaitForALockEndsAndNamesItsHolder) {
+  auto open = [&] { return *OpenAt(dir_, "lock", O_RDWR | O_CREAT, 0600); };
+  Deadline soon = Deadline::After(std::chrono::milliseconds(5));
+  {
+    auto shared = FileLock::TryShared(open());
+    ASSERT_TRUE(shared.ok());
+    EXPECT_TRUE(FileLock::WaitShared(open(), soon).ok());
+    auto refused = FileLock::WaitExclusive(open(), soon);
+    ASSERT_EQ(refused.error().code(), Code::kDeadlineExceeded);
+    EXPECT_NE(refused.error().message().find(Cat("(process ", ::getpid(), ")")), std::string::npos)
+        << refused.error().message();
+    EXPECT_FALSE(refused.error().remedy().empty());
+  }
+  EXPECT_TRUE(FileLock::WaitExclusive(open(), soon).ok());
+}
+
 TEST_F(SysTest, LockIsSeenWithoutTakingIt) {
   auto asker = *OpenAt(dir_, "lock", O_RDWR | O_CREAT, 0600);
   EXPECT_FALSE(*FileLock::IsHeld(asker));

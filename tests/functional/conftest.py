@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import time
@@ -68,9 +69,11 @@ def descendants():
     return {pid: every[pid][1] for pid in below - {os.getpid()} if every[pid][2] != "Z"}
 
 
-def cgroups():
-    return {str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob("*")
-            if path.is_dir() and "/microsandbox/" in str(path)}
+def cgroups(home):
+    """Those of the home's sandboxes: their names end with its device and inode. Others may run meanwhile."""
+    info = os.stat(home)
+    key = struct.pack("<QQ", info.st_dev, info.st_ino).hex()
+    return {str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob(f"*.{key}") if path.is_dir()}
 
 
 def mounts():
@@ -208,12 +211,12 @@ def shared(images):
 def no_trace(msb):
     """Processes, mounts, cgroups and files are the same after the test as before."""
     msb.run("doctor", expect=None)  # Makes the home's folders, remembers the probe.
-    before = (descendants(), mounts(), cgroups(), files(msb.home))
+    before = (descendants(), mounts(), cgroups(msb.home), files(msb.home))
     yield
     # The supervisor's last act, closing its lock, is a moment after its last word.
     until(lambda: set(descendants()) <= set(before[0]), f"the end of {descendants()}", 10)
     assert mounts() == before[1]
-    assert cgroups() <= before[2]
+    assert cgroups(msb.home) <= before[2]
     assert files(msb.home) == before[3]
 
 

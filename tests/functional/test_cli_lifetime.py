@@ -138,3 +138,64 @@ def test_a_debug_console_without_a_reader_stops_nothing(msb, no_trace):
     process.stderr.close()
     assert process.stdout.read() == b"done\n" and process.wait(60) == 0
     process.stdout.close()
+
+
+def test_the_console_of_a_running_sandbox_can_be_read(msb):
+    msb.detached(name="web")
+    msb.run("exec", "web", "--", "sh", "-c", "for i in 1 2 3; do echo spoken $i > /dev/hvc0; done")
+    until(lambda: "spoken 3" in msb.out("logs", "--console", "web"), "the console")
+    assert msb.out("logs", "--console", "--tail", "1", "web").split() == ["spoken", "3"]
+    assert b"does not follow" in msb.run("logs", "-f", "--console", "web", expect=1).stderr
+
+
+def test_logs_go_on_after_a_rotation(msb):
+    # The limit of a log is 16 MiB; lines of 1 KiB.
+    script = "i=0; l=$(head -c 1000 /dev/zero | tr '\\0' x); while [ $i -lt 17500 ]; do echo $i $l; i=$((i+1)); done"
+    assert msb.out("exe", "-d", "--memory", "128M", "--name", "web", msb.image, "--", "sh", "-c", script) == "web\n"
+    followed = msb.out("logs", "-f", "web")
+    assert [line.split()[0] for line in followed.splitlines()] == [str(i) for i in range(17500)]
+    assert msb.out("logs", "web") == followed
+    last = msb.out("logs", "-n", "5000", "web").splitlines()
+    assert [line.split()[0] for line in last] == [str(i) for i in range(12500, 17500)]
+
+
+def test_ps_shows_the_command_of_an_exe(msb):
+    process = msb.start("exe", "--quiet", "--memory", "128M", "--name", "job", msb.image, "--", "sleep", "77")
+    until(lambda: names(msb) == ["job"], "the sandbox")
+    assert msb.out("ps").splitlines()[1].endswith("sleep 77")
+    until(lambda: msb.ps()[0]["state"] == "running", "the hello")
+    # Ended by its SIGTERM, as a program is.
+    msb.run("stop", "job")
+    assert process.wait(timeout=60) == 143
+
+
+def test_what_is_not_there_is_removed_in_silence_by_force(msb):
+    done = msb.run("rm", "-f", "nosuch")
+    assert (done.stdout, done.stderr) == (b"", b"")
+    error = json.loads(msb.run("inspect", "--json", "nosuch", expect=1).stderr)["error"]
+    assert error["code"] == "not_found" and error["remedy"]
+
+
+def test_listing_writes_nothing(msb):
+    home = msb.home
+    for words in (["ps"], ["image", "list"], ["ps", "-a", "--json"]):
+        os.chmod(home, 0o500)
+        try:
+            msb.run(*words)
+        finally:
+            os.chmod(home, 0o700)
+    assert not (home / ".locks").exists()
+
+
+def test_a_one_off_root_leaves_nothing_in_the_store(msb, test_tar):
+    def store():
+        return sorted(str(path) for path in (msb.home / "images").rglob("*"))
+
+    before = store()
+    msb.run("exe", "--quiet", "--memory", "128M", "--rootfs", test_tar, "--", "/bin/true")
+    process = msb.start("exe", "--quiet", "--memory", "128M", "--rootfs", test_tar, "--", "/bin/sleep", "60")
+    until(lambda: len(msb.ps()) == 1, "the sandbox")
+    process.kill()
+    process.wait()
+    until(lambda: msb.ps("-a") == [], "its end")
+    assert store() == before

@@ -97,7 +97,7 @@ def test_the_terminal_is_raw_inside_and_restored_after_the_end(shared):
     assert child.exitstatus == 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU, signal.SIGALRM, signal.SIGIO])
 def test_the_terminal_is_restored_after_a_signal(shared, number):
     child = shared.terminal("exec", "box", "--", "sh", "-c", "echo up; sleep 1000")
     child.expect_exact("up\r\n")

@@ -43,14 +43,14 @@ def nothing_runs():
 @pytest.fixture
 def clean(msb):
     msb.run("doctor", expect=None)
-    before = (mounts(), cgroups(), files(msb.home))
+    before = (mounts(), cgroups(msb.home), files(msb.home))
     yield
     until(nothing_runs, f"the end of {descendants()}", SOON)
     for sandbox in msb.ps("-a"):
         msb.run("rm", "-f", sandbox["id"], expect=None)
     msb.run("gc")
     assert mounts() == before[0]
-    assert cgroups() <= before[1]
+    assert cgroups(msb.home) <= before[1]
     assert files(msb.home) == before[2]
     assert msb.out("gc") == ""
 

@@ -66,7 +66,7 @@ class User:
         out, err = self.run(*arguments, expect=125, **how)
         assert out == ""
         assert err.startswith("msb-image: ") and err.count("msb-image:") == 1, err
-        assert "]\n" in err, err
+        assert "]\n  fix: " in err, err
         assert self.files() == before
         return err
 

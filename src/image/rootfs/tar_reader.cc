@@ -39,7 +39,10 @@ void AddAcl(std::string_view name, const std::string& text, TarEntry& entry) {
 }  // namespace
 
 Result<TarBlock> TarReader::ReadBlock() {
+  bool first = input_.consumed() == 0;
   std::span<const std::byte> block = TRY(input_.Take(kTarBlock));
+  if (first && !block.empty() && block.size() < kTarBlock)
+    return Invalid("not a tar archive: shorter than one header");
   if (block.size() < kTarBlock) return Truncated();
   return block.first<kTarBlock>();
 }

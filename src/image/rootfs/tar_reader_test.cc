@@ -218,6 +218,7 @@ TEST(TarReader, ATypeThatNobodyKnowsIsRefusedAndAVolumeLabelSkipped) {
 TEST(TarReader, AnArchiveOfNothingIsEmptyButNoBytesAreNoArchive) {
   EXPECT_THAT(*ReadAll(TestTar()), IsEmpty());
   EXPECT_THAT(ReadAll("").error().message(), HasSubstr("truncated"));
+  EXPECT_THAT(ReadAll("A=b\n").error().message(), HasSubstr("not a tar archive"));
 }
 
 TEST(TarReader, AnArchiveCutBetweenEntriesIsTruncated) {

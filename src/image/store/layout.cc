@@ -17,6 +17,8 @@ struct RefText {
   int64_t stored_at = 0;  // Seconds since 1970.
 };
 
+// Everybody holds it briefly: who waits longer waits for something that hangs.
+constexpr auto kLockPatience = std::chrono::seconds(60);
 // Year 9999: beyond it the calendar of a listing would overflow.
 constexpr int64_t kLastSecond = 253'402'300'799;
 
@@ -85,8 +87,9 @@ Result<UniqueFd> EnsureLayout(BorrowedFd home) {
 
 Result<sys::FileLock> LockImages(BorrowedFd images, LockMode mode) {
   UniqueFd file = TRY(sys::OpenAt(images, kLock, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-  auto lock = mode == LockMode::kShared ? sys::FileLock::WaitShared(std::move(file))
-                                        : sys::FileLock::WaitExclusive(std::move(file));
+  Deadline deadline = Deadline::After(kLockPatience);
+  auto lock = mode == LockMode::kShared ? sys::FileLock::WaitShared(std::move(file), deadline)
+                                        : sys::FileLock::WaitExclusive(std::move(file), deadline);
   return std::move(lock)
       .Context("lock images/lock")
       .Remedy("put MICROSANDBOX_HOME on a file system with working locks");

@@ -67,6 +67,8 @@ int FinishDetached(const ExeOptions& options, UniqueFd socket) {
     return explained ? Fail(*explained, format, code) : code;
   }
   RecordView record = ViewRecord(end->record_json);
+  if (std::string note = LimitsNote(record); !note.empty() && !options.program.quiet)
+    Notice(note, format);
   if (format == Format::kJson) {
     JsonWriter json;
     json.BeginObject().Key("id").String(record.id).Key("name");

@@ -41,6 +41,7 @@ Result<Prepared> Prepare(const ExeOptions& options) {
     program.command.insert(program.command.begin(), options.image);
   auto spec = TRY(MakeSandboxSpec(options));
   auto home = TRY(sandbox::Home::Open());
+  sandbox::Reconcile(home);
   auto choice = TRY(sandbox::ChooseIsolation(home.dir(), options.isolation, options.required));
   spec.isolation = choice.isolation;
   auto parts = TRY(sandbox::FindParts());
@@ -50,6 +51,7 @@ Result<Prepared> Prepare(const ExeOptions& options) {
   spec.image_digest = root.digest;
   auto exec = TRY(MakeExecSpec(program, root.config, CurrentSurroundings()));
   bool has_command = !program.command.empty();
+  if (!options.detach) spec.command = Escape(Join(exec.argv, " "), 512);
   return Prepared{std::move(home), std::move(spec),  std::move(exec), has_command,
                   std::move(root), std::move(parts), choice.note};
 }

@@ -73,6 +73,7 @@ int RunExec(const ExecOptions& options) {
 }
 
 int RunShell(const ShellOptions& options) {
+  if (auto home = sandbox::Home::Open()) sandbox::Reconcile(*home);
   ProgramOptions program = options.program;
   if (program.command.empty()) program.command = ShellCommand();
   return RunIn(options.sandbox, program);

@@ -38,6 +38,15 @@ std::string CommandList(std::string_view group) {
   return TwoColumns(rows);
 }
 
+// The first of each command's.
+std::string ExamplesOf(std::string_view group) {
+  std::vector<std::string> lines;
+  for (const CommandInfo& command : Commands())
+    if (command.name.starts_with(Cat(group, " ")))
+      lines.push_back(Split(command.examples, '\n').front());
+  return Join(lines, "\n");
+}
+
 std::string Indented(std::string_view lines) {
   std::string text;
   for (const std::string& line : Split(lines, '\n')) text += Cat("  ", line, "\n");
@@ -60,7 +69,7 @@ std::string OverviewText(bool color) {
 Result<std::string> HelpText(std::string_view name, bool color) {
   if (name == "image" || name == "bench")
     return Cat(Title(Cat("Usage: msb ", name, " COMMAND"), color), "\n", Title("Commands:", color),
-               CommandList(name));
+               CommandList(name), "\n", Title("Examples:", color), Indented(ExamplesOf(name)));
   const CommandInfo* command = FindCommand(name);
   if (command == nullptr) {
     std::vector<std::string> names;

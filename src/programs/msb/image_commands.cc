@@ -49,7 +49,7 @@ std::string JsonOf(const store::ImageList& list) {
 }
 
 Result<store::ImageList> List() {
-  auto home = TRY(sandbox::Home::Open());
+  auto home = TRY(sandbox::Home::OpenToRead());
   return TRY(store::Store::Open(home.dir())).List();
 }
 

@@ -46,6 +46,7 @@ struct ExeOptions {
   std::optional<sandbox::Isolation> isolation;
   std::optional<sandbox::Isolation> required;
   bool require_limits = false;
+  std::string cgroup;  // Of the user's own; empty: found.
   bool debug_console = false;
 };
 
@@ -67,6 +68,7 @@ struct PsOptions {
 
 struct InspectOptions {
   std::vector<std::string> sandboxes;
+  bool json = false;  // Errors too.
 };
 
 struct LogsOptions {

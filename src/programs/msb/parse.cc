@@ -17,12 +17,30 @@ namespace msb::cli {
 
 namespace {
 
+// Stands for the value of `--name=`: left empty CLI11 would take the next argument for it.
+constexpr std::string_view kNoValue = "\x01";
+
 // A command being described: CLI11's object, and the first error of our own value parsers.
 struct Description {
   CLI::App app;
+  std::vector<std::string> typed;  // Our own arguments, as the user wrote them.
   std::optional<Error> error;
 
   Description() { app.set_help_flag(); }
+
+  // Of the `names` of an option the one that `text` was given to.
+  std::string Spelling(const std::string& names, const std::string& text) const {
+    auto spellings = Split(names, ',');
+    for (size_t i = 0; i < typed.size(); i++) {
+      for (const std::string& name : spellings) {
+        bool is_short = !name.starts_with("--");
+        if ((typed[i] == name && i + 1 < typed.size() && typed[i + 1] == text) ||
+            typed[i] == Cat(name, is_short ? "" : "=", text))
+          return name;
+      }
+    }
+    return spellings.back();
+  }
 
   void Switch(const std::string& names, const std::string& help, std::function<void()> set) {
     app.add_flag_callback(names, std::move(set), help);
@@ -34,18 +52,24 @@ struct Description {
   template <class T, class Parse>
   CLI::Option* Value(const std::string& names, const std::string& placeholder,
                      const std::string& help, T& into, Parse parse) {
+    using Parsed = std::remove_cvref_t<decltype(*parse(std::string()))>;
     CLI::callback_t take = [this, names, &into, parse](const CLI::results_t& values) {
-      for (const std::string& text : values) {
-        auto parsed = parse(text);
+      for (const std::string& given : values) {
+        bool none = given == kNoValue;
+        std::string text = none ? "" : given;
+        auto parsed =
+            none ? Result<Parsed>(Error(Code::kInvalidArgument, "needs a value")
+                                      .Remedy("put it behind the = or in the next argument"))
+                 : Result<Parsed>(parse(text));
         if (parsed) {
           if constexpr (requires { into.push_back(*parsed); })
             into.push_back(*std::move(parsed));
           else
             into = *std::move(parsed);
         } else if (!error) {
-          std::string option = names.substr(names.find("--"));
-          option.resize(std::min(option.find(','), option.size()));
-          error = std::move(parsed).error().Context(Cat(option, " ", Escape(text, 80)));
+          std::string option = Spelling(names, text);
+          if (!none) option += Cat(" ", Escape(text, 80));
+          error = std::move(parsed).error().Context(option);
         }
       }
       return true;
@@ -92,6 +116,13 @@ Result<int> Descriptor(std::string_view text) {
   return fd;
 }
 
+void SetTerminal(Description& d, ProgramOptions& program, TerminalMode mode) {
+  if (program.terminal != TerminalMode::kAuto && program.terminal != mode && !d.error)
+    d.error = Error(Code::kInvalidArgument, "--tty and --no-tty contradict each other")
+                  .Remedy("give one of them, or neither for what stdin and stdout are");
+  program.terminal = mode;
+}
+
 void DescribeProgram(Description& d, ProgramOptions& program) {
   d.Value("--env", "NAME[=VALUE]", "Set a variable, or pass on the one here; may be repeated",
           program.env, EnvEntry);
@@ -99,9 +130,9 @@ void DescribeProgram(Description& d, ProgramOptions& program) {
   d.Value("-u,--user", "USER[:GROUP]", "User to run as, of the image's own", program.user,
           NotEmpty);
   d.Switch("-t,--tty", "Give the program a terminal",
-           [&] { program.terminal = TerminalMode::kAlways; });
+           [&] { SetTerminal(d, program, TerminalMode::kAlways); });
   d.Switch("--no-tty", "Give it pipes, also on a terminal",
-           [&] { program.terminal = TerminalMode::kNever; });
+           [&] { SetTerminal(d, program, TerminalMode::kNever); });
   d.Switch("--no-stdin", "Give it an empty stdin and read none", program.no_stdin);
   d.Value("--status-fd", "N", "Write how it ended, as JSON, to this descriptor", program.status_fd,
           Descriptor);
@@ -129,6 +160,8 @@ void Describe(Description& d, ExeOptions& o) {
   d.Value("--require", "LEVEL", "Refuse anything weaker than this", o.required,
           sandbox::ParseIsolation);
   d.Switch("--require-limits", "Refuse when a limit cannot be set", o.require_limits);
+  d.Value("--cgroup", "DIR", "Make its cgroup in this one, which is yours to divide", o.cgroup,
+          NotEmpty);
   d.Switch("--debug-console", "Show the guest kernel's console on stderr", o.debug_console);
   DescribeProgram(d, o.program);
 }
@@ -151,7 +184,7 @@ void Describe(Description& d, PsOptions& o) {
 
 void Describe(Description& d, InspectOptions& o) {
   d.Operands("SANDBOX", "Name or id", o.sandboxes);
-  d.Switch("--json", "Accepted: it always prints JSON", [] {});
+  d.Switch("--json", "Print errors as JSON too; what is shown always is", o.json);
 }
 
 void Describe(Description& d, LogsOptions& o) {
@@ -272,6 +305,16 @@ Error UnknownArgument(std::string_view command, const CLI::App& app, const std::
   return std::move(error).Remedy(Cat("run: msb ", command, " --help"));
 }
 
+// `--name=` with an empty value, for the options that need one.
+std::vector<std::string> MarkEmptyValues(const CLI::App& app, std::vector<std::string> arguments) {
+  for (std::string& argument : arguments) {
+    if (!argument.starts_with("--") || !argument.ends_with("=")) continue;
+    const auto* option = app.get_option_no_throw(argument.substr(0, argument.size() - 1));
+    if (option != nullptr && option->get_expected_min() > 0) argument += kNoValue;
+  }
+  return arguments;
+}
+
 // Where the words after the operands go, for the commands that take a command line.
 template <class Options>
 std::vector<std::string>* CommandWords(Options& options) {
@@ -301,8 +344,10 @@ Result<Command> ParseInto(std::string_view name, Options options,
     d.app.allow_extras();
   bool help = false;
   d.Switch("-h,--help", "Show this", help);
+  d.typed = own;
   try {
-    std::vector<std::string> reversed(own.rbegin(), own.rend());
+    std::vector<std::string> reversed = MarkEmptyValues(d.app, own);
+    std::reverse(reversed.begin(), reversed.end());
     d.app.parse(std::move(reversed));
   } catch (const CLI::Error& error) {
     if (help) return Command(HelpOptions{std::string(name)});
@@ -315,7 +360,8 @@ Result<Command> ParseInto(std::string_view name, Options options,
     return UnknownArgument(name, d.app, extras[0]);
   if (d.error) return *std::move(d.error);
   if (words != nullptr) {
-    *words = std::move(extras);
+    // They are the last ones; without our marks.
+    words->assign(own.end() - static_cast<ptrdiff_t>(extras.size()), own.end());
     // `sh -c x -- y`: that "--" is the program's.
     if (end != arguments.end() && !words->empty()) words->push_back("--");
   }

@@ -8,7 +8,10 @@
 
 #include <set>
 
+#include "base/text.h"
 #include "programs/msb/commands.h"
+#include "programs/msb/help.h"
+#include "programs/msb/program_spec.h"
 
 namespace msb::cli {
 namespace {
@@ -105,6 +108,8 @@ TEST(ParseExe, UnderstandsEveryOption) {
                                  "--require",
                                  "vm-emulated",
                                  "--require-limits",
+                                 "--cgroup",
+                                 "/sys/fs/cgroup/mine",
                                  "--debug-console",
                                  "img"});
   EXPECT_EQ(exe.cpus, 2u);
@@ -117,6 +122,8 @@ TEST(ParseExe, UnderstandsEveryOption) {
   EXPECT_TRUE(exe.detach && exe.program.no_stdin && exe.program.quiet && exe.program.json);
   EXPECT_TRUE(exe.require_limits && exe.debug_console);
   EXPECT_EQ(exe.timeout, std::chrono::seconds(10));
+  EXPECT_EQ(exe.cgroup, "/sys/fs/cgroup/mine");
+  EXPECT_EQ(MakeSandboxSpec(exe)->cgroup, exe.cgroup);
   EXPECT_EQ(exe.hostname, "h");
   EXPECT_EQ(exe.program.terminal, TerminalMode::kNever);
   EXPECT_EQ(exe.program.status_fd, 7);
@@ -157,6 +164,28 @@ TEST(ParseExe, RefusesBadValuesByTheNameOfTheOption) {
     EXPECT_EQ(line.error().code(), Code::kInvalidArgument);
     EXPECT_THAT(line.error().message(), HasSubstr(bad.message));
   }
+}
+
+TEST(ParseExe, TakesNoOtherArgumentForAnEmptyValue) {
+  EXPECT_THAT(Refused({"exe", "--name=", "img", "ls"}).message, HasSubstr("--name: needs a value"));
+  EXPECT_THAT(Refused({"exe", "--cpus=", "2", "img"}).message, HasSubstr("--cpus: needs a value"));
+  // The program's own words stay as they are.
+  EXPECT_THAT(Parsed<ExeOptions>({"exe", "img", "env", "--name=", "x"}).program.command,
+              ElementsAre("env", "--name=", "x"));
+}
+
+TEST(ParseExe, RefusesATerminalThatIsWantedAndNot) {
+  EXPECT_THAT(Refused({"exe", "--tty", "--no-tty", "img"}).message, HasSubstr("contradict"));
+  EXPECT_THAT(Refused({"exec", "--no-tty", "-t", "box", "ls"}).message, HasSubstr("contradict"));
+  EXPECT_EQ(Parsed<ExeOptions>({"exe", "-t", "--tty", "img"}).program.terminal,
+            TerminalMode::kAlways);
+}
+
+TEST(ParseExe, NamesTheSpellingThatWasUsed) {
+  EXPECT_THAT(Refused({"exe", "--cpu", "x", "img"}).message, HasSubstr("--cpu x: "));
+  EXPECT_THAT(Refused({"exe", "--cpus=y", "img"}).message, HasSubstr("--cpus y: "));
+  EXPECT_THAT(Refused({"exe", "-m", "zz", "img"}).message, testing::StartsWith("-m zz: "));
+  EXPECT_THAT(Refused({"exe", "-mzz", "img"}).message, testing::StartsWith("-m zz: "));
 }
 
 TEST(ParseExe, EscapesWhatItRepeats) {
@@ -221,6 +250,11 @@ TEST(Parse, FindsHelpAndVersionEverywhere) {
   EXPECT_EQ(Parsed<HelpOptions>({"exe", "--help"}).command, "exe");
   EXPECT_EQ(Parsed<HelpOptions>({"stop", "-h"}).command, "stop");
   EXPECT_EQ(Parsed<HelpOptions>({"image", "--help"}).command, "image");
+  for (const char* group : {"image", "bench"}) {
+    auto text = HelpText(group, false);
+    ASSERT_TRUE(text.ok());
+    EXPECT_THAT(*text, HasSubstr(Cat("Examples:\n  msb ", group, " ")));
+  }
   EXPECT_EQ(Parsed<HelpOptions>({"help", "image", "list"}).command, "image list");
   // After the image it is the program's.
   EXPECT_THAT(Parsed<ExeOptions>({"exe", "a", "ls", "--help"}).program.command,

@@ -89,6 +89,7 @@ Result<sandbox::SandboxSpec> MakeSandboxSpec(const ExeOptions& options) {
   spec.image = options.image;
   spec.lifetime = options.detach ? sandbox::Lifetime::kDetached : sandbox::Lifetime::kAttached;
   spec.require_limits = options.require_limits;
+  spec.cgroup = options.cgroup;
   spec.cpus = options.cpus;
   spec.memory_bytes = options.memory_bytes;
   spec.storage_bytes = options.storage_bytes;

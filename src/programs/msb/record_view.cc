@@ -4,6 +4,7 @@
 #include "programs/msb/record_view.h"
 
 #include "base/json_writer.h"
+#include "base/text.h"
 #include "json/value.h"
 
 namespace msb::cli {
@@ -72,6 +73,10 @@ RecordView ViewRecord(std::string_view record_json) {
   view.id = TextField(root, "id");
   view.name = TextField(root, "name");
   view.isolation = TextField(root, "isolation");
+  if (auto missing = root.FindField("missing_limits"); missing && *missing)
+    if (auto items = (*missing)->Items())
+      for (const json::Value& item : *items)
+        if (auto text = item.String()) view.missing_limits.push_back(*text);
   auto startup = root.FindField("start");
   if (startup && *startup) {
     JsonWriter out;
@@ -79,6 +84,12 @@ RecordView ViewRecord(std::string_view record_json) {
     view.startup_json = std::move(out).Take();
   }
   return view;
+}
+
+std::string LimitsNote(const RecordView& record) {
+  if (record.missing_limits.empty()) return "";
+  return Cat("limits not set: ", Join(record.missing_limits, "; "), " (msb inspect ",
+             record.name.empty() ? record.id : record.name, ")");
 }
 
 }  // namespace msb::cli

@@ -67,7 +67,8 @@ std::string JsonOf(const std::vector<sandbox::RecordInfo>& records) {
 }
 
 Result<std::vector<sandbox::RecordInfo>> List(bool all) {
-  auto home = TRY(sandbox::Home::Open());
+  auto home = TRY(sandbox::Home::OpenToRead());
+  sandbox::Reconcile(home);
   auto records = TRY(sandbox::ListSandboxes(home));
   if (!all) std::erase_if(records, [](const auto& r) { return r.state == sandbox::State::kEnded; });
   std::stable_sort(records.begin(), records.end(), [](const auto& a, const auto& b) {
@@ -76,9 +77,10 @@ Result<std::vector<sandbox::RecordInfo>> List(bool all) {
   return records;
 }
 
-Result<void> RemoveOne(const sandbox::Home& home, const std::string& name, bool force) {
+// False: there was none, and that is fine.
+Result<bool> RemoveOne(const sandbox::Home& home, const std::string& name, bool force) {
   auto found = sandbox::FindSandbox(home, name);
-  if (!found && force && found.error().code() == Code::kNotFound) return {};
+  if (!found && force && found.error().code() == Code::kNotFound) return false;
   sandbox::RecordInfo record = TRY(std::move(found));
   if (record.state != sandbox::State::kEnded) {
     if (!force)
@@ -87,10 +89,11 @@ Result<void> RemoveOne(const sandbox::Home& home, const std::string& name, bool 
     TRY(EndSandbox(home, record, std::nullopt));
     // It took its record with it if it was attached.
     auto again = sandbox::FindSandbox(home, record.id);
-    if (!again && again.error().code() == Code::kNotFound) return {};
+    if (!again && again.error().code() == Code::kNotFound) return true;
     record = TRY(std::move(again));
   }
-  return sandbox::RemoveSandbox(home, record);
+  TRY(sandbox::RemoveSandbox(home, record));
+  return true;
 }
 
 }  // namespace
@@ -111,15 +114,16 @@ int RunPs(const PsOptions& options) {
 }
 
 int RunInspect(const InspectOptions& options) {
-  auto home = sandbox::Home::Open();
-  if (!home) return Fail(home.error(), Format::kText, kExitFailed);
+  Format format = options.json ? Format::kJson : Format::kText;
+  auto home = sandbox::Home::OpenToRead();
+  if (!home) return Fail(home.error(), format, kExitFailed);
   int code = 0;
   for (const std::string& name : options.sandboxes) {
     auto record = sandbox::FindSandbox(*home, name);
     if (record)
       Print(json::Pretty(record->json) + "\n");
     else
-      code = Fail(record.error(), Format::kText, kExitFailed);
+      code = Fail(record.error(), format, kExitFailed);
   }
   return code;
 }

@@ -10,6 +10,7 @@
 #include <array>
 
 #include "base/text.h"
+#include "programs/msb/record_view.h"
 #include "sys/process.h"
 
 namespace msb::cli {
@@ -46,7 +47,11 @@ Result<void> Session::SetUp(UniqueFd socket) {
   }
   std::vector<int> signals = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
   if (options_.exec.terminal) signals.push_back(SIGWINCH);
-  if (own_terminal) signals.insert(signals.end(), {SIGTSTP, SIGCONT});
+  if (own_terminal) {
+    signals.insert(signals.end(), {SIGTSTP, SIGCONT});
+    // By default these end us at once, and the terminal would stay raw.
+    signals.insert(signals.end(), {SIGXCPU, SIGXFSZ, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR});
+  }
   signals_ = TRY(sys::SignalFd(signals));
   signal_watch_ =
       TRY(loop_->Watch(signals_, event::Interest::kRead, [this](event::Ready) { OnSignals(); }));
@@ -78,6 +83,11 @@ void Session::OnReady(const std::string& record_json) {
   end_.hello_seen = true;
   end_.ready = Clock::now();
   end_.record_json = record_json;
+  if (options_.quiet || options_.role != Role::kOwner) return;
+  std::string note = LimitsNote(ViewRecord(record_json));
+  if (note.empty()) return;
+  if (progress_) progress_->Clear();
+  Notice(note, options_.format);
 }
 
 void Session::OnStarted(uint32_t, uint32_t) {

@@ -30,7 +30,9 @@ Error ExplainOutcome(const sandbox::Outcome& outcome) {
       return Error(Code::kUnavailable, Cat("the sandbox was stopped", detail));
     case OutcomeKind::kBootFailed:
       return Error(Code::kUnavailable, Cat("boot failed", detail))
-          .Remedy("see the guest's console with --debug-console, and run: msb doctor");
+          .Remedy(
+              "--debug-console shows what the guest said; if every start ends so, its files are "
+              "damaged: run tools/install again; if only this image's do, import it again");
     case OutcomeKind::kMachineDied:
       return Error(Code::kUnavailable, Cat("the machine died", detail));
     case OutcomeKind::kHostStorageFull:

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "programs/msb/session.h"
+#include "protocol/frame.h"
 #include "sys/file.h"
 
 namespace msb::cli {
@@ -21,7 +22,7 @@ void Session::OnStdinRoom(uint32_t) {
 void Session::OnStdinGone(uint32_t) { EndStdin(); }
 
 void Session::PumpStdin() {
-  std::array<std::byte, 32 * 1024> buffer;
+  std::array<std::byte, protocol::kMaxBody> buffer;  // One frame a read.
   while (stdin_open_ && client_ && !program_over_) {
     size_t room = client_->StdinRoom(exec_);
     if (room == 0) return WatchStdin(false);
@@ -80,6 +81,18 @@ void Session::OnSignal(int number) {
       return SendSize();
     case SIGINT:
       return OnInterrupt();
+    case SIGXCPU:
+    case SIGXFSZ:
+    case SIGALRM:
+    case SIGVTALRM:
+    case SIGPROF:
+    case SIGIO:
+    case SIGPWR:
+      // Meant for us, not for the program, which our end hangs up.
+      end_.interrupted_by = number;
+      raw_.reset();
+      abandoned_ = true;
+      return;
     default:
       if (program_over_) return;
       if (!end_.started) {

@@ -58,7 +58,7 @@ Result<void> EndSandbox(const sandbox::Home& home, const sandbox::RecordInfo& re
 
 int ForEachSandbox(
     const std::vector<std::string>& names, bool json, std::string_view done,
-    const std::function<Result<void>(const sandbox::Home&, const std::string&)>& act) {
+    const std::function<Result<bool>(const sandbox::Home&, const std::string&)>& act) {
   Format format = json ? Format::kJson : Format::kText;
   auto home = sandbox::Home::Open();
   if (!home) return Fail(home.error(), format, kExitFailed);
@@ -71,6 +71,7 @@ int ForEachSandbox(
       code = Fail(result.error(), format, kExitFailed);
       continue;
     }
+    if (!*result) continue;
     if (json)
       out.BeginObject().Key("sandbox").String(name).EndObject();
     else
@@ -83,17 +84,19 @@ int ForEachSandbox(
 
 int RunStop(const StopOptions& options) {
   return ForEachSandbox(options.sandboxes, options.json, "stopped",
-                        [&](const sandbox::Home& home, const std::string& name) -> Result<void> {
+                        [&](const sandbox::Home& home, const std::string& name) -> Result<bool> {
                           auto record = TRY(sandbox::FindSandbox(home, name));
-                          return EndSandbox(home, record, options.grace);
+                          TRY(EndSandbox(home, record, options.grace));
+                          return true;
                         });
 }
 
 int RunKill(const KillOptions& options) {
   return ForEachSandbox(options.sandboxes, options.json, "killed",
-                        [&](const sandbox::Home& home, const std::string& name) -> Result<void> {
+                        [&](const sandbox::Home& home, const std::string& name) -> Result<bool> {
                           auto record = TRY(sandbox::FindSandbox(home, name));
-                          return EndSandbox(home, record, std::nullopt);
+                          TRY(EndSandbox(home, record, std::nullopt));
+                          return true;
                         });
 }
 

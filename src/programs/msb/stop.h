@@ -18,10 +18,10 @@ namespace msb::cli {
 Result<void> EndSandbox(const sandbox::Home& home, const sandbox::RecordInfo& record,
                         std::optional<std::chrono::milliseconds> grace);
 
-// Calls `act` for each and prints the names, or as JSON {"`done`":[...],"errors":[...]}. One that
-// fails does not stop the others. Returns the exit code.
+// Calls `act` for each and prints the names for which it answers true, or as JSON
+// {"`done`":[...]}. One that fails does not stop the others. Returns the exit code.
 int ForEachSandbox(
     const std::vector<std::string>& names, bool json, std::string_view done,
-    const std::function<Result<void>(const sandbox::Home&, const std::string&)>& act);
+    const std::function<Result<bool>(const sandbox::Home&, const std::string&)>& act);
 
 }  // namespace msb::cli

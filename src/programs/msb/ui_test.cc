@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "json/value.h"
+#include "programs/msb/record_view.h"
 
 namespace msb::cli {
 namespace {
@@ -59,6 +60,15 @@ TEST(Table, IsBoldOnlyWhenAskedTo) {
   Table table({"A"});
   EXPECT_EQ(table.Text(false).find('\033'), std::string::npos);
   EXPECT_EQ(table.Text(true), "\033[1mA\033[0m\n");
+}
+
+TEST(LimitsNote, IsOneLineOrNothing) {
+  EXPECT_EQ(LimitsNote(ViewRecord(R"({"id":"abc","missing_limits":[]})")), "");
+  EXPECT_EQ(LimitsNote(ViewRecord("rubbish")), "");
+  EXPECT_EQ(LimitsNote(ViewRecord(R"({"id":"abc","missing_limits":["cpu: why","pids: so"]})")),
+            "limits not set: cpu: why; pids: so (msb inspect abc)");
+  EXPECT_EQ(LimitsNote(ViewRecord(R"({"id":"abc","name":"web","missing_limits":["cpu: why"]})")),
+            "limits not set: cpu: why (msb inspect web)");
 }
 
 }  // namespace

@@ -24,6 +24,8 @@ namespace msb::image_program {
 namespace {
 
 constexpr size_t kMaxReport = 64 * 1024;
+constexpr std::string_view kHomeRemedy =
+    "set MICROSANDBOX_HOME to a directory that you can write to";
 
 Result<UniqueFd> OpenHome(const ImportOptions& options) {
   std::string path;
@@ -39,7 +41,7 @@ Result<UniqueFd> OpenHome(const ImportOptions& options) {
   }
   return sys::EnsureDirectory(sys::Cwd(), path, 0700)
       .Context("MICROSANDBOX_HOME")
-      .Remedy("set MICROSANDBOX_HOME to a directory that you can write to");
+      .Remedy(kHomeRemedy);
 }
 
 // Signals that end us, read instead of suffered, so that nothing is left behind.
@@ -159,7 +161,10 @@ Result<std::string> ImportImage(const ImportOptions& options, Interrupts& interr
   UniqueFd source = TRY(OpenSource(options.source));
   UniqueFd home = TRY(OpenHome(options));
   auto images = TRY(store::Store::Open(home));
-  auto staged = TRY(images.Stage());
+  auto staging = images.Stage();
+  if (!staging && staging.error().code() == Code::kPermissionDenied)
+    return std::move(staging).error().Remedy(kHomeRemedy);
+  auto staged = TRY(std::move(staging));
   auto unpacked = UnpackInChild(options, source, staged.disk(), interrupts);
   if (!unpacked) return std::move(unpacked).error();
   const rootfs::RootDiskSummary& summary = *unpacked;
@@ -180,11 +185,30 @@ Result<std::string> ImportImage(const ImportOptions& options, Interrupts& interr
 
 }  // namespace
 
+namespace {
+
+// For an error that came from too far below to know what the user could do.
+std::string_view RemedyFor(Code code) {
+  if (code == Code::kNotFound) return "give a directory, a tar file, or - for a tar on stdin";
+  if (code == Code::kPermissionDenied)
+    return "make the source readable to you, or run as its owner";
+  if (code == Code::kInvalidArgument || code == Code::kDataLoss)
+    return "look at the source with tar -tvf; make or fetch it again when it is cut short";
+  if (code == Code::kResourceExhausted) return "make room below MICROSANDBOX_HOME, or run: msb gc";
+  return "";
+}
+
+}  // namespace
+
 Result<ImportOutcome> Import(const ImportOptions& options) {
   Interrupts interrupts = TRY(Interrupts::Create());
   auto output = ImportImage(options, interrupts);
   if (!output && interrupts.Pending() != 0) return ImportOutcome{"", interrupts.Pending()};
-  return ImportOutcome{TRY(std::move(output).Context(Cat("import ", Escape(options.name)))), 0};
+  if (output) return ImportOutcome{*std::move(output), 0};
+  Error error = std::move(output).error().Context(Cat("import ", Escape(options.name)));
+  if (!error.remedy().empty()) return error;
+  auto remedy = RemedyFor(error.code());
+  return std::move(error).Remedy(remedy);
 }
 
 }  // namespace msb::image_program

@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "programs/msb_image/arguments.h"
 #include "programs/msb_image/import.h"
 #include "programs/msb_image/report.h"
@@ -35,7 +37,7 @@ int Print(std::string_view text) {
 int Run(const ImportOptions& options) {
   auto outcome = Import(options);
   if (!outcome) {
-    PrintError(outcome.error());
+    PrintError(outcome.error(), options.json ? ErrorFormat::kJson : ErrorFormat::kText);
     return kFailed;
   }
   if (outcome->signal != 0) DieOf(outcome->signal);
@@ -53,7 +55,9 @@ int Run(const ShowText& show) { return Print(show.text); }
 int Main(std::span<const std::string> arguments) {
   auto command = ParseArguments(arguments);
   if (!command) {
-    PrintError(command.error());
+    auto end = std::find(arguments.begin(), arguments.end(), "--");
+    bool json = std::find(arguments.begin(), end, "--json") != end;
+    PrintError(command.error(), json ? ErrorFormat::kJson : ErrorFormat::kText);
     return kFailed;
   }
   return std::visit([](const auto& options) { return Run(options); }, *command);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/json_writer.h"
 #include "base/text.h"
 #include "json/codec.h"
 #include "sys/file.h"
@@ -109,11 +110,25 @@ Result<rootfs::RootDiskSummary> ReadReport(std::string_view text) {
   return Error(error.code, ForTerminal(error.message)).Remedy(ForTerminal(error.remedy));
 }
 
-void PrintError(const Error& error) {
+std::string FormatError(const Error& error, ErrorFormat format) {
+  if (format == ErrorFormat::kJson) {
+    JsonWriter json;
+    json.BeginObject().Key("error").BeginObject();
+    json.Key("code").String(CodeName(error.code()));
+    json.Key("message").String(error.message());
+    json.Key("remedy");
+    error.remedy().empty() ? json.Null() : json.String(error.remedy());
+    json.EndObject().EndObject();
+    return std::move(json).Take() + "\n";
+  }
   std::string text = Cat("msb-image: ", error.message(), " [", CodeName(error.code()), "]\n");
-  if (!error.remedy().empty()) text += Cat("  ", error.remedy(), "\n");
+  if (!error.remedy().empty()) text += Cat("  fix: ", error.remedy(), "\n");
+  return text;
+}
+
+void PrintError(const Error& error, ErrorFormat format) {
   // One write, so that the lines of two programs on one terminal do not mix.
-  (void)sys::WriteAll(BorrowedFd::Raw(STDERR_FILENO), text);
+  (void)sys::WriteAll(BorrowedFd::Raw(STDERR_FILENO), FormatError(error, format));
 }
 
 }  // namespace msb::image_program

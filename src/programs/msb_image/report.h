@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -16,7 +17,11 @@ std::string WriteReport(const Result<rootfs::RootDiskSummary>& result);
 // The unpacker was fed by a stranger, so its report is read like any untrusted text.
 Result<rootfs::RootDiskSummary> ReadReport(std::string_view text);
 
-// "msb-image: message [code]", and the remedy on a line of its own.
-void PrintError(const Error& error);
+enum class ErrorFormat : uint8_t { kText, kJson };
+
+// "msb-image: message [code]" and "  fix: remedy", or one line of {"error":{...}} as msb's own.
+std::string FormatError(const Error& error, ErrorFormat format);
+// The same to stderr.
+void PrintError(const Error& error, ErrorFormat format = ErrorFormat::kText);
 
 }  // namespace msb::image_program

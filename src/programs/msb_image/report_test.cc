@@ -29,6 +29,18 @@ TEST(Report, CarriesTheErrorWithCodeAndRemedy) {
   EXPECT_EQ(read.error().remedy(), "fetch it again");
 }
 
+TEST(Report, ErrorsLookLikeThoseOfMsb) {
+  Error error = Error(Code::kDataLoss, "tar: \"x\" is cut short").Remedy("fetch it again");
+  EXPECT_EQ(FormatError(error, ErrorFormat::kText),
+            "msb-image: tar: \"x\" is cut short [data_loss]\n  fix: fetch it again\n");
+  EXPECT_EQ(FormatError(error, ErrorFormat::kJson),
+            R"({"error":{"code":"data_loss","message":"tar: \"x\" is cut short",)"
+            R"("remedy":"fetch it again"}})"
+            "\n");
+  EXPECT_EQ(FormatError(Error(Code::kInternal, "x"), ErrorFormat::kJson),
+            "{\"error\":{\"code\":\"internal\",\"message\":\"x\",\"remedy\":null}}\n");
+}
+
 TEST(Report, IsNotBelievedBlindly) {
   for (const char* text : {"", "{}", "[]", R"({"summary":null,"error":null})",
                            R"({"summary":{"image_bytes":-1}})", R"({"error":{"code":"fine"}})"})

@@ -8,10 +8,10 @@
 #include "base/fd.h"
 #include "base/result.h"
 
-namespace msb::cli {
+namespace msb::sandbox {
 
 // Moves the file's position to the start of its last `lines` lines. A last line without a newline
-// is a line.
-Result<void> SeekToTail(BorrowedFd file, uint64_t lines);
+// is a line. Returns how many there are from there, fewer than asked for in a short file.
+Result<uint64_t> SeekToTail(BorrowedFd file, uint64_t lines);
 
-}  // namespace msb::cli
+}  // namespace msb::sandbox

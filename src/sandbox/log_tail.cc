@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counts newlines backwards.
 
-#include "programs/msb/log_tail.h"
+#include "sandbox/log_tail.h"
 
 #include <unistd.h>
 
@@ -10,15 +10,18 @@
 
 #include "sys/file.h"
 
-namespace msb::cli {
+namespace msb::sandbox {
 
-Result<void> SeekToTail(BorrowedFd file, uint64_t lines) {
+Result<uint64_t> SeekToTail(BorrowedFd file, uint64_t lines) {
   auto seek = [&](off_t to) -> Result<void> {
     if (::lseek(file.get(), to, SEEK_SET) == -1) return Error::Errno("lseek in the log");
     return {};
   };
   off_t end = TRY(sys::Stat(file)).st_size;
-  if (lines == 0) return seek(end);
+  if (lines == 0) {
+    TRY(seek(end));
+    return 0;
+  }
   std::array<std::byte, 64 * 1024> buffer;
   uint64_t seen = 0;
   for (off_t at = end; at > 0;) {
@@ -29,11 +32,14 @@ Result<void> SeekToTail(BorrowedFd file, uint64_t lines) {
       off_t position = begin + static_cast<off_t>(i);
       // The newline that ends the last line begins none.
       if (piece[i] != std::byte{'\n'} || position == end - 1) continue;
-      if (++seen == lines) return seek(position + 1);
+      if (++seen < lines) continue;
+      TRY(seek(position + 1));
+      return lines;
     }
     at = begin;
   }
-  return seek(0);
+  TRY(seek(0));
+  return end > 0 ? seen + 1 : 0;
 }
 
-}  // namespace msb::cli
+}  // namespace msb::sandbox

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where cgroups can be made on this host, and the way of a supervisor out of its caller's cgroup.
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/text.h"
+#include "sys/cgroup.h"
+#include "sys/cgroup_mounts.h"
+#include "sys/file.h"
+
+namespace msb::sys {
+namespace {
+
+constexpr size_t kFileLimit = 1 << 20;
+constexpr std::string_view kSupervisors = "supervisors";
+constexpr std::string_view kControllers[] = {"memory", "cpu", "pids"};
+
+Result<std::string> Mounts() { return ReadFileAt(Cwd(), "/proc/self/mountinfo", 4 << 20); }
+
+// The controllers that a version 2 cgroup may hand on.
+std::vector<std::string> OfferedControllers(const std::string& path) {
+  auto list = FindFileAt(Cwd(), path + "/cgroup.controllers", kFileLimit);
+  if (!list || !*list) return {};
+  std::string names = **list;
+  while (!names.empty() && names.back() == '\n') names.pop_back();
+  return Split(names, ' ');
+}
+
+// Version 1 has a directory in each hierarchy: the given one, and those of the same path.
+Result<std::vector<CgroupHost::Hierarchy>> SamePathInEach(const std::string& path) {
+  std::vector<CgroupHost::Hierarchy> all = CgroupHierarchies(TRY(Mounts()));
+  std::erase_if(all, [](const auto& hierarchy) { return hierarchy.v2; });
+  auto given = std::find_if(all.begin(), all.end(), [&](const auto& hierarchy) {
+    return path == hierarchy.root || path.starts_with(hierarchy.root + "/");
+  });
+  if (given == all.end())
+    return Error(Code::kInvalidArgument,
+                 Cat(path, " is in a cgroup hierarchy that limits neither memory, cpu nor pids"))
+        .Remedy("give its directory in the hierarchy of one of these");
+  std::string beneath = path.substr(given->root.size());
+  std::vector<CgroupHost::Hierarchy> found;
+  for (CgroupHost::Hierarchy& hierarchy : all) {
+    hierarchy.root += beneath;
+    if (OpenAt(Cwd(), hierarchy.root, O_PATH | O_DIRECTORY)) found.push_back(std::move(hierarchy));
+  }
+  return found;
+}
+
+Result<CgroupHost> FindDelegated(const std::string& given) {
+  UniqueFd dir = TRY(OpenAt(Cwd(), given, O_RDONLY | O_DIRECTORY)
+                         .Remedy("give the directory of a cgroup that is yours to divide"));
+  struct statfs info {};
+  if (::fstatfs(dir.get(), &info) == -1) return Error::Errno(Cat("statfs ", given));
+  // As the kernel spells it, without links.
+  std::string path = TRY(ReadLinkAt(Cwd(), Cat("/proc/self/fd/", dir.get())));
+  CgroupHost host;
+  host.delegated = true;
+  if (info.f_type == CGROUP2_SUPER_MAGIC) {
+    host.hierarchies.push_back({path, OfferedControllers(path), true});
+  } else if (info.f_type == CGROUP_SUPER_MAGIC) {
+    host.hierarchies = TRY(SamePathInEach(path));
+  } else {
+    return Error(Code::kInvalidArgument, Cat(given, " is not a cgroup"))
+        .Remedy("give the directory of a delegated cgroup, as systemd-run -p Delegate=yes makes");
+  }
+  return host;
+}
+
+// Version 2 offers a controller to children only where the parent says so, one level at a time.
+Result<void> EnableControllers(BorrowedFd dir, const CgroupHost::Hierarchy& hierarchy) {
+  Result<void> first;
+  for (std::string_view controller : kControllers) {
+    if (!HasController(hierarchy, controller)) continue;
+    auto set = WriteCgroupFile(dir, "cgroup.subtree_control", Cat('+', controller));
+    if (!set && first) first = std::move(set);
+  }
+  if (first || first.error().sys_errno() != EBUSY) return first;
+  // Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint".
+  return Error(Code::kFailedPrecondition,
+               Cat(hierarchy.root, " has processes of its own, so it cannot be divided"))
+      .Remedy(Cat("move them into a child first: mkdir ", hierarchy.root,
+                  "/other, then write their ids to other/cgroup.procs"));
+}
+
+}  // namespace
+
+Result<void> WriteCgroupFile(BorrowedFd dir, const std::string& name, std::string_view value) {
+  UniqueFd file = TRY(OpenAt(dir, name, O_WRONLY));
+  return WriteAll(file, value).Context(Cat("write ", value, " to ", name));
+}
+
+Result<UniqueFd> OpenOurCgroups(const CgroupHost::Hierarchy& hierarchy) {
+  return OpenAt(Cwd(), Cat(hierarchy.root, "/", kOurCgroups), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+}
+
+Result<UniqueFd> EnsureOurCgroups(const CgroupHost& host, const CgroupHost::Hierarchy& hierarchy,
+                                  bool* made) {
+  UniqueFd root = TRY(OpenAt(Cwd(), hierarchy.root, O_RDONLY | O_DIRECTORY));
+  auto mkdir = MkdirAt(root, std::string(kOurCgroups), 0755);
+  if (!mkdir && mkdir.error().code() != Code::kAlreadyExists)
+    return std::move(mkdir).error().Context(hierarchy.root);
+  if (made != nullptr) *made = mkdir.ok();
+  UniqueFd ours = TRY(OpenOurCgroups(hierarchy));
+  if (!hierarchy.v2) return ours;
+  for (const UniqueFd* dir : {&root, &ours}) {
+    auto enabled = EnableControllers(*dir, hierarchy);
+    // At the top of the host's own tree a limit that then fails is named; a cgroup that was given
+    // and cannot be divided is a mistake.
+    if (!enabled && host.delegated) return std::move(enabled).error();
+  }
+  return ours;
+}
+
+Result<CgroupHost> CgroupHost::Find(std::string_view delegated) {
+  if (!delegated.empty()) return FindDelegated(std::string(delegated));
+  struct stat info;
+  if (::stat("/run/systemd/system", &info) == 0)
+    return Error(Code::kFailedPrecondition, "systemd owns the cgroup tree")
+        .Remedy("give a delegated cgroup, as systemd-run -p Delegate=yes makes: --cgroup DIR");
+  CgroupHost host;
+  host.hierarchies = CgroupHierarchies(TRY(Mounts()));
+  for (Hierarchy& hierarchy : host.hierarchies)
+    if (hierarchy.v2) hierarchy.controllers = OfferedControllers(hierarchy.root);
+  std::erase_if(host.hierarchies, [](const Hierarchy& hierarchy) {
+    return !HasController(hierarchy, "memory") && !HasController(hierarchy, "cpu") &&
+           !HasController(hierarchy, "pids") && !HasController(hierarchy, "cpuacct");
+  });
+  if (host.hierarchies.empty())
+    return Error(Code::kFailedPrecondition,
+                 "no cgroup file system with memory, cpu or pids is mounted");
+  return host;
+}
+
+Result<void> LeaveCallersCgroup(const CgroupHost& host) {
+  std::string now = TRY(ReadFileAt(Cwd(), "/proc/self/cgroup", kFileLimit));
+  for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
+    // The root limits nothing and is nobody's; each move costs the host a grace period.
+    if (!host.delegated && CgroupPathIn(hierarchy, now) == "/") continue;
+    UniqueFd ours = TRY(EnsureOurCgroups(host, hierarchy, nullptr));
+    auto made = MkdirAt(ours, std::string(kSupervisors), 0755);
+    if (!made && made.error().code() != Code::kAlreadyExists) return made;
+    UniqueFd leaf =
+        TRY(OpenAt(ours, std::string(kSupervisors), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    TRY(WriteCgroupFile(leaf, "cgroup.procs", "0").Context(hierarchy.root));
+  }
+  return {};
+}
+
+}  // namespace msb::sys
