@@ -53,8 +53,7 @@ class Machine:
         self.agent, self.console, self.control = (pairs[name][0] for name in ("agent", "console", "control"))
         fds = {name: pair[1].fileno() for name, pair in pairs.items()}
         opened = {name: os.open(files[name], os.O_RDONLY) for name in ("kernel", "initramfs", "root")}
-        if os.path.exists("/dev/kvm"):
-            opened["kvm"] = os.open("/dev/kvm", os.O_RDWR)
+        opened["kvm"] = os.open(files.get("kvm", "/dev/kvm"), os.O_RDWR)
         fds.update(opened)
         fds["upper"] = self.upper.fileno()
         self.console_text = b""
@@ -71,8 +70,8 @@ class Machine:
         self.verbose = verbose
         self.sent_hello = False
 
-    def _fill(self, deadline):
-        """Waits for anything; false when the machine is gone."""
+    def wait_for_anything(self, deadline):
+        """From any of its descriptors, which is kept; false when the machine is gone."""
         ends = [self.agent, self.console, self.control, self.process.stderr]
         ready, _, _ = select.select(ends, [], [], max(0, deadline - time.monotonic()))
         if not ready:
@@ -104,7 +103,7 @@ class Machine:
                     body = self.inbox[HEADER.size:HEADER.size + length]
                     self.inbox = self.inbox[HEADER.size + length:]
                     return kind, fd, number, offset, body
-            if not self._fill(deadline):
+            if not self.wait_for_anything(deadline):
                 raise Died(self.story())
 
     def story(self):
@@ -143,6 +142,10 @@ class Machine:
 
     def run(self, argv, sink=None, number=1):
         """Runs a program inside; its stdout goes to `sink`, else is returned. (exit code, bytes)."""
+        self.send_exec(argv, number)
+        return self.finish_exec(sink, number)
+
+    def send_exec(self, argv, number=1):
         self.greet()
         words = [word.encode() for word in argv]
         body = struct.pack("<H", len(words)) + b"".join(short(word) for word in words)
@@ -151,6 +154,8 @@ class Machine:
         self.send(EXEC_OPEN, body, number=number)
         for fd in (1, 2):
             self.send(CREDIT, struct.pack("<Q", WINDOW), fd=fd, number=number)
+
+    def finish_exec(self, sink=None, number=1):
         kept, taken, credit = [], {1: 0, 2: 0}, {1: WINDOW, 2: WINDOW}
         while True:
             kind, fd, _, offset, body = self.frame()
@@ -172,7 +177,7 @@ class Machine:
     def wait_end(self):
         """Until the machine is gone: (exit code, lines of the control socket)."""
         deadline = time.monotonic() + TIMEOUT
-        while self._fill(deadline):
+        while self.wait_for_anything(deadline):
             pass
         code = self.process.wait(timeout=10)
         while True:

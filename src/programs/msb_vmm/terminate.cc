@@ -6,7 +6,10 @@
 
 namespace __gnu_cxx {
 
+// The name is the library's.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming)
 void __verbose_terminate_handler();
 void __verbose_terminate_handler() { std::abort(); }
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
 
 }  // namespace __gnu_cxx
