@@ -89,8 +89,8 @@ ON_VM = ("exe_runs_and_leaves_no_trace or isolation_in_force or much_data or out
          "status_of_a_run or killing_the_machine or killing_the_supervisor or other_sandboxes_live_on")
 
 
-def functional(select=ON_VM, timeout=900):
-    """tests/functional as they are, where the default isolation is vm."""
+def on_kvm(suite, select=None, timeout=900):
+    """A suite of the built programs as it is, where KVM works and the default isolation is vm."""
     def run(log):
         root = as_root(log)
         if root is None:
@@ -100,15 +100,15 @@ def functional(select=ON_VM, timeout=900):
             suites.copy_for_all(place)
             answers = place / "answers"
             answers.mkdir()
-            # The lab has no disk but memory and /lab/ext4, where homes and their sparse disks fit.
             log.run(*root, LAB, "--write", answers, "--timeout", timeout, "--env", f"MSB_BIN={place}/bin",
                     "--env", f"MSB_TESTCASES={place}/testcases", "--env", f"MSB_TEST_IMAGES={place}/images",
-                    "--env", "PYTHONDONTWRITEBYTECODE=1", "--env", "MSB_TEST_ISOLATION=vm", "--cwd", place, "--",
+                    "--env", "PYTHONDONTWRITEBYTECODE=1", "--env", f"MSB_GUEST={place}/lib/microsandbox", "--env",
+                    "MSB_TEST_ISOLATION=vm", "--cwd", place, "--",
                     "python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "--durations=8",
-                    f"--junitxml={answers}/junit.xml", "tests/functional", *(["-k", select] if select else []),
+                    f"--junitxml={answers}/junit.xml", f"tests/{suite}", *(["-k", select] if select else []),
                     timeout=timeout + 120)
             if not (answers / "junit.xml").exists():
-                return counts.one("pytest tests/functional in the lab", False)
+                return counts.one(f"pytest tests/{suite} in the lab", False)
             return counts.of_pytest(answers / "junit.xml")
         finally:
             shutil.rmtree(place, ignore_errors=True)

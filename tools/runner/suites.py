@@ -41,7 +41,7 @@ def copy_for_all(place):
             shutil.copy2(source, place / "bin" / program, follow_symlinks=False)
     if (RELEASE / "testcases").is_dir():
         shutil.copytree(RELEASE / "testcases", place / "testcases")
-    for part in ("tests", "guest", "schema", "tools"):
+    for part in ("tests", "guest", "schema", "tools", "bench"):
         shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(image_folder(), place / "images")
     subprocess.run(["chmod", "-R", "a+rX", place], check=True)
