@@ -225,7 +225,6 @@ TEST(VmmPolicies, KillWhatNoThreadOfAMachineDoes) {
                               "bind",
                               "listen",
                               "accept4",
-                              "openat",
                               "openat2",
                               "mount",
                               "unshare",
@@ -264,7 +263,8 @@ TEST(VmmPolicies, KillProcessesSignalsAndExecutableMemory) {
     EXPECT_EQ(Under(*policy.filter, [] { return ::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) != 0; }),
               kKilled)
         << policy.name;
-    for (const char* name : {"kill", "tkill", "tgkill", "ptrace", "process_vm_readv", "prctl"})
+    for (const char* name :
+         {"kill", "tkill", "tgkill", "ptrace", "process_vm_readv", "prctl", "openat"})
       EXPECT_EQ(
           Under(*policy.filter, [&] { return ::syscall(SyscallNumber(name), 0, 0, 0, 0, 0) != 0; }),
           kKilled)

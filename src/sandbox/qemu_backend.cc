@@ -69,8 +69,8 @@ Result<void> QemuBackend::Prepare(const MachineSpec& spec) {
     return Error(Code::kFailedPrecondition, "QEMU is not installed, and vm-emulated needs it")
         .Remedy("apt-get install qemu-system-x86");
   // Looked at here, bound into the jail by name.
-  TRY(OpenKernel(spec.kernel));
-  TRY(OpenInitramfs(spec.initramfs));
+  UniqueFd kernel = TRY(OpenKernel(spec.kernel));
+  UniqueFd initramfs = TRY(OpenInitramfs(spec.initramfs));
   spec_ = spec;
   return {};
 }
