@@ -43,7 +43,10 @@ constexpr Rule Control(uint32_t request, std::string_view why) {
 // Any thread of a C++ program.
 constexpr auto kThread = std::to_array<Rule>({
     {"brk"},
-    {"mmap", "the heap; not executable", kActAllow, {Bits(2, PROT_EXEC, 0)}},
+    {"mmap",
+     "the heap; no file, so no disk, and not executable",
+     kActAllow,
+     {Bits(2, PROT_EXEC, 0), Bits(3, MAP_ANONYMOUS, MAP_ANONYMOUS)}},
     {"mprotect", "the heap grows; not executable", kActAllow, {Bits(2, PROT_EXEC, 0)}},
     {"munmap"},
     {"mremap", "the heap's large blocks"},
@@ -94,6 +97,7 @@ constexpr auto kCpu = std::to_array<Rule>({
 constexpr auto kStart = std::to_array<Rule>({
     {"clone3", "the C library then uses clone, whose flags a filter can see", ActErrno(ENOSYS)},
     {"clone", "threads only", kActAllow, {Bits(0, kNamespaceFlags | kThreadFlags, kThreadFlags)}},
+    {"mmap", "KVM's page of each processor", kActAllow, {Bits(2, PROT_EXEC, 0)}},
     {"set_robust_list"},
     {"rseq"},
     {"rt_sigaction", "the signal that ends KVM_RUN"},

@@ -38,6 +38,24 @@ std::string CacheKey() {
   return key;
 }
 
+// The same question would get the same answer until the key changes.
+bool Lasts(const KvmTrial& trial) {
+  switch (trial.failure) {
+    case KvmFailure::kNone:
+    case KvmFailure::kAbsent:
+    case KvmFailure::kForbidden:
+    case KvmFailure::kVersion:
+      return true;
+    case KvmFailure::kCannotRun:
+      return trial.exit_reason != 0;  // 0: the child that asked was killed.
+    case KvmFailure::kOpen:
+    case KvmFailure::kSetUp:
+    case KvmFailure::kHung:
+      return false;
+  }
+  return false;
+}
+
 // Four lines: key, usable, reason, fix.
 std::optional<KvmAnswer> ReadCache(BorrowedFd dir, const std::string& key) {
   auto text = sys::FindFileAt(dir, kCacheName, 8192);
@@ -56,9 +74,10 @@ KvmAnswer ProbeKvm(BorrowedFd cache_dir, ProbeMode mode) {
     if (auto answer = ReadCache(cache_dir, key)) return *answer;
   KvmTrial trial = TryKvm(kDevice);
   KvmAnswer answer = AdviseKvm(trial, ReadKvmSurroundings());
-  // A guest that hung may have met a busy host: asked again next time. A cache that cannot be
-  // written costs the next run some milliseconds, no more.
-  if (trial.failure != KvmFailure::kHung)
+  // What a busy host or another hypervisor may have caused is asked again next time: the default
+  // must not stay weaker than it need be. A cache that cannot be written costs the next run some
+  // milliseconds, no more.
+  if (Lasts(trial))
     (void)sys::ReplaceFileAt(
         cache_dir, kCacheName,
         Cat(key, "\n", answer.usable ? "yes" : "no", "\n", answer.reason, "\n", answer.fix, "\n"));

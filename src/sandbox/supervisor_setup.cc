@@ -51,24 +51,26 @@ uint64_t MemoryLimit(const SandboxSpec& spec) {
 
 // The limits that the machine's cgroup sets.
 Result<void> MakeCgroup(BorrowedFd home, SupervisorParts& parts) {
-  auto found = sys::CgroupHost::Find(parts.spec.cgroup);
-  auto cgroup = found ? sys::Cgroup::Create(*found, CgroupName(home, parts.record->id()),
-                                            {.memory_bytes = MemoryLimit(parts.spec),
-                                             .cpu_milli = parts.spec.cpus * 1000 + kHelperCpuMilli,
-                                             .pids = kMachinePids + parts.spec.cpus})
-                      : Result<sys::Cgroup>(std::move(found).error());
-  if (cgroup) {
-    parts.state.missing_limits = cgroup->missing();
-    parts.state.cgroups = cgroup->Paths();
-    parts.cgroup = std::move(*cgroup);
-    parts.cgroup_host = std::move(*found);
+  auto make = [&]() -> Result<void> {
+    parts.cgroup_host = TRY(sys::CgroupHost::Find(parts.spec.cgroup));
+    parts.cgroup = TRY(sys::Cgroup::Create(*parts.cgroup_host, CgroupName(home, parts.record->id()),
+                                           {.memory_bytes = MemoryLimit(parts.spec),
+                                            .cpu_milli = parts.spec.cpus * 1000 + kHelperCpuMilli,
+                                            .pids = kMachinePids + parts.spec.cpus}));
+    return {};
+  };
+  auto made = make();
+  if (made) {
+    parts.state.missing_limits = parts.cgroup->missing();
+    parts.state.cgroups = parts.cgroup->Paths();
     return CheckRequired(parts);
   }
+  parts.cgroup_host.reset();
   // A cgroup that was given and does not work is an error, not a reason to look further.
   if (!parts.spec.cgroup.empty())
-    return std::move(cgroup).error().Context(Cat("--cgroup ", Escape(parts.spec.cgroup, 200)));
+    return std::move(made).error().Context(Cat("--cgroup ", Escape(parts.spec.cgroup, 200)));
   parts.state.missing_limits = {
-      Cat("memory, cpu and pids, and the caller's cgroup not left: ", cgroup.error().message())};
+      Cat("memory, cpu and pids, and the caller's cgroup not left: ", made.error().message())};
   return CheckRequired(parts);
 }
 

@@ -63,11 +63,11 @@ def test_a_broken_part_of_the_guest_is_refused(msb, no_trace, tmp_path, part, ki
     assert str(path) in message or "boot failed: " in message
 
 
-@pytest.mark.parametrize("part", [KERNEL, INITRAMFS, "msb-supervisor"])
+@pytest.mark.parametrize("part", [KERNEL, INITRAMFS, "msb-supervisor", "msb-vmm"])
 def test_a_missing_part_is_named(msb, no_trace, tmp_path, part):
     prefix = tmp_path / "bin"
     prefix.mkdir()
-    for name in ("msb", "msb-supervisor", "msb-image"):
+    for name in ("msb", "msb-supervisor", "msb-vmm", "msb-image"):
         shutil.copy(BIN / name, prefix / name)
     for name, path in parts().items():
         (prefix / name).symlink_to(path)

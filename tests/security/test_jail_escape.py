@@ -102,7 +102,7 @@ def test_ids_are_nobody_elses(jail):
     assert said["core"] == "0" and said["files"] == "256" and said["groups"] in ("0", "1")
     assert int(said["uid"]) == answer["uid"] != 0
     if jail.identity == "root":
-        assert 2_000_000_000 <= answer["uid"] < 2_000_065_536
+        assert 2_080_374_784 <= answer["uid"] < 2_080_374_784 + 65_536
         assert said["groups"] == "0"
 
 

@@ -46,6 +46,20 @@ def test_disks_random_numbers_and_output_work_under_seccomp(start):
     assert one.shutdown()[0] == 0
 
 
+def test_every_thread_runs_under_a_filter_of_its_own(start):
+    one = start(cpus=2)
+    one.hello()
+    tasks = pathlib.Path(f"/proc/{one.process.pid}/task")
+    filters = {}
+    for task in tasks.iterdir():
+        status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines())
+        filters[task.name] = int(status["Seccomp_filters"])
+    # The start's and, on top of it, the thread's: devices, the disks' worker, two processors.
+    # The kernel may add a worker of its own, which inherits them.
+    assert len(filters) >= 4 and set(filters.values()) == {2}, filters
+    one.shutdown()
+
+
 def test_a_guest_finds_nothing_wrong_with_its_machine(start):
     one = start(cpus=2)
     one.hello()

@@ -11,7 +11,7 @@ namespace msb::vmm {
 namespace {
 
 // The detail of an end is a line for people.
-constexpr size_t kMaxDetail = 1000;
+constexpr size_t kMaxDetail = 480;
 
 }  // namespace
 

@@ -93,7 +93,8 @@ int main(int argc, char** argv) {
   msb::vmm::MachineHooks hooks{
       .events = {
           .channel = [&](bool open) { control.Say(open ? "channel open" : "channel closed"); },
-          .storage_full = [&] { control.Say("storage-full"); }}};
+          .storage_full = [&] { control.Say("storage-full"); }},
+      .confine = msb::vmm::ConfineThread};
   auto machine = OrLeave(msb::vmm::Machine::Create(arguments->spec, kvm, std::move(vm),
                                                    std::move(files), std::move(hooks), *loop),
                          Kind::kBootFailed, control);
