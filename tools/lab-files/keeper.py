@@ -5,6 +5,7 @@ port into the lab, and takes everything down in the end."""
 import json
 import os
 import pathlib
+import select
 import selectors
 import shutil
 import signal
@@ -20,6 +21,7 @@ import wire
 BOOT_SECONDS = 120
 POWER_OFF_SECONDS = 10
 KEPT_CONSOLES = 10
+FIRST_CLIENT_SECONDS = 5
 
 
 class Client:
@@ -42,6 +44,8 @@ class Keeper:
         self.console = folder / "console"
         self.clients = {}
         self.next_channel = 1
+        self.listener = None
+        self.awaited = False  # The one that started us is yet to come.
         self.unsent = bytearray()
         self.port_reader = wire.Reader()
         self.began = time.monotonic()
@@ -93,11 +97,13 @@ class Keeper:
         """Until the lab is over. Calls `started` when clients can connect."""
         try:
             self.start()
+            self.awaited = True
             started()
             while self.processes and self.processes[0].poll() is None:
                 for key, events in self.selector.select(self.patience()):
                     key.data(events)
                 self.check_deadlines()
+            self.machine_ended(None)  # The loop may end before it hears of this by descriptor.
         except (OSError, parts.LabError) as error:
             self.problem = str(error)
         finally:
@@ -191,7 +197,7 @@ class Keeper:
         self.watch(self.port, self.unsent, self.port_ready)
 
     def machine_ended(self, _):
-        """The loop ends by itself; here is only said why."""
+        """The loop ends by itself; here is only said why. Harmless when it was said."""
         self.processes[0].wait()
         if self.stopping_since is None and self.problem is None:
             text = self.console.read_text(errors="replace") if self.console.exists() else ""
@@ -223,6 +229,7 @@ class Keeper:
         except BlockingIOError:
             return
         end.setblocking(False)
+        self.awaited = False
         client = Client(end)
         self.selector.register(end, selectors.EVENT_READ, lambda events: self.client_ready(client, events))
 
@@ -318,7 +325,11 @@ class Keeper:
             process.wait()
         if self.problem:
             notice = f"{self.problem}{self.keep_console()}"
-            self.accept(None)  # One that came just now is to know as well.
+            # One that came just now is to know as well, and so is the one that started us and is yet to come.
+            if self.awaited:
+                select.select([self.listener], [], [], FIRST_CLIENT_SECONDS)
+            if self.listener is not None:
+                self.accept(None)
             for key in list(self.selector.get_map().values()):
                 end = key.fileobj
                 if isinstance(end, socket.socket) and end not in (self.listener, self.port, self.waker):
