@@ -37,7 +37,7 @@ namespace msb::vmm {
 
 inline constexpr uint64_t kMmioBytes = 0x200;
 // Where the guest writes the number of a queue that has new buffers: what KVM_IOEVENTFD matches,
-// four bytes with the queue's number as the datum.
+// the whole register; which queue is not told, so one eventfd stands for all of a device.
 inline constexpr uint32_t kMmioQueueNotify = 0x050;
 
 struct TransportMetrics {
@@ -79,6 +79,7 @@ class MmioTransport final : private DeviceSignal {
   void UsedBuffers() override;
   void ConfigChanged() override;
   void NeedsReset() override;
+  bool needs_reset() const override { return needs_reset_.load(std::memory_order_acquire); }
 
   uint32_t ReadRegister(uint32_t offset) const;
   void WriteRegister(uint32_t offset, uint32_t value);

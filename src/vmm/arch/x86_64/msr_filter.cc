@@ -36,6 +36,7 @@ constexpr AllowedMsr kAllowed[] = {
     {0xfe, kRead},         // MTRRcap
     {0x10a, kRead},        // ARCH_CAPABILITIES
     {0x10b, kWrite},       // FLUSH_CMD: L1D
+    {0x122, kBoth},        // TSX_CTRL: Linux takes it for there when ARCH_CAPABILITIES says so
     {0x123, kBoth},        // MCU_OPT_CTRL
     {0x140, kBoth},        // MISC_FEATURES_ENABLES
     {0x174, kBoth},        // SYSENTER_CS, _ESP, _EIP
