@@ -49,7 +49,9 @@ void MachineProcess::OnEnded() {
   exit_watch_.Cancel();
   DrainStderr();
   auto exit = jail::ReapJailed(process_);
-  on_end_(Describe(exit));
+  // The last act: the handler may end us, and with us the function that it is.
+  auto on_end = std::move(on_end_);
+  on_end(Describe(exit));
 }
 
 MachineEnd MachineProcess::Describe(const Result<jail::JailExit>& exit) const {

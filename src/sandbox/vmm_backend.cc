@@ -33,6 +33,10 @@ constexpr uint64_t kAddressSpaceOfCpu = 16 * kMiB;
 // Device thread, block worker, the jail's init, and room for the kernel's own count.
 constexpr uint32_t kHelperThreads = 8;
 constexpr uint32_t kOpenFiles = 96;
+// A VMM that was taken over may never stop to speak: the loop has other work.
+constexpr int kMessagesARound = 16;
+// More than a socket holds (net.core.wmem_max, and some hundred bytes of the kernel's a message).
+constexpr int kMostMessages = 4096;
 
 // Where msb-vmm finds what it is given.
 struct VmmNumbers {
@@ -57,8 +61,8 @@ class VmmBackend : public Backend {
 
  private:
   std::vector<std::string> Command(const VmmNumbers& numbers) const;
-  // Messages that are there now; false when the VMM has closed.
-  bool DrainControl();
+  // At most `most` of the messages that are there now; false when the VMM has closed.
+  bool DrainControl(int most);
   void OnMessage(std::string_view line);
 
   std::string program_;
@@ -143,12 +147,12 @@ Result<MachineFacts> VmmBackend::Start(MachineDescriptors descriptors) {
 Result<void> VmmBackend::Watch(event::Loop& loop, Watcher& watcher) {
   watcher_ = &watcher;
   control_watch_ = TRY(loop.Watch(control_, event::Interest::kRead, [this](event::Ready) {
-    if (!DrainControl()) control_watch_.Cancel();
+    if (!DrainControl(kMessagesARound)) control_watch_.Cancel();
   }));
   return process_->Watch(loop, [this](const MachineEnd& process_end) {
     MachineEnd end = process_end;
-    // Its last message may still lie in the socket.
-    (void)DrainControl();
+    // Its last message may still lie in the socket, behind others; nobody adds any.
+    (void)DrainControl(kMostMessages);
     control_watch_.Cancel();
     if (end_) {
       end.by_guest =
@@ -159,10 +163,9 @@ Result<void> VmmBackend::Watch(event::Loop& loop, Watcher& watcher) {
   });
 }
 
-bool VmmBackend::DrainControl() {
+bool VmmBackend::DrainControl(int most) {
   std::byte line[kVmmLineLimit];
-  // A VMM that was taken over may never stop: the loop has other work.
-  for (int round = 0; round < 16; round++) {
+  for (int i = 0; i < most; i++) {
     auto count = sys::ReadSome(control_, line);
     if (!count) return count.error().sys_errno() == EAGAIN;
     if (*count == 0) return false;
