@@ -34,6 +34,9 @@ class DeviceSignal {
   // The driver broke the rules (virtio 1.2, 2.1.1): status gets DEVICE_NEEDS_RESET, the guest a
   // configuration interrupt. Counted once per activation.
   virtual void NeedsReset() = 0;
+  // From then until Reset(). Kicks do not come any more; what comes from elsewhere (timers,
+  // sockets, a thread of the device's own) looks here first.
+  virtual bool needs_reset() const = 0;
 };
 
 // What a device may use between Activate() and the end of Reset(). The transport owns all of it.

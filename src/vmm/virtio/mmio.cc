@@ -113,8 +113,7 @@ uint32_t MmioTransport::ReadRegister(uint32_t offset) const {
     case VIRTIO_MMIO_QUEUE_READY:
       return select < limits_.size() && registers_.queues[select].ready ? 1 : 0;
     case VIRTIO_MMIO_STATUS:
-      return registers_.status |
-             (needs_reset_.load(std::memory_order_acquire) ? VIRTIO_CONFIG_S_NEEDS_RESET : 0);
+      return registers_.status | (needs_reset() ? VIRTIO_CONFIG_S_NEEDS_RESET : 0);
     case VIRTIO_MMIO_CONFIG_GENERATION:
       return generation_.load(std::memory_order_acquire);
     // 4.2.2: the length of a shared memory region that does not exist is all ones.
@@ -284,7 +283,7 @@ void MmioTransport::Reset() {
 
 void MmioTransport::OnQueueKick(size_t queue) {
   if (!active_ || queue >= queues_.size() || !queues_[queue]) return;
-  if (needs_reset_.load(std::memory_order_acquire)) return;
+  if (needs_reset()) return;
   device_.Notify(queue);
 }
 
@@ -310,7 +309,7 @@ TransportState MmioTransport::Save() const {
   TransportState state = registers_;
   state.interrupt_status = interrupt_status_.load(std::memory_order_acquire);
   state.generation = generation_.load(std::memory_order_acquire);
-  state.needs_reset = needs_reset_.load(std::memory_order_acquire);
+  state.needs_reset = needs_reset();
   for (size_t i = 0; i < queues_.size(); i++)
     if (queues_[i]) state.queues[i].progress = queues_[i]->Save();
   if (active_) state.device = device_.SaveState();

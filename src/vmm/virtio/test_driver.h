@@ -47,14 +47,6 @@ class CountingInterrupt final : public Interrupt {
   std::atomic<int> count_ = 0;
 };
 
-class NoSignal final : public DeviceSignal {
- public:
-  void UsedBuffers() override { used++; }
-  void ConfigChanged() override { config++; }
-  void NeedsReset() override { needs_reset++; }
-  int used = 0, config = 0, needs_reset = 0;
-};
-
 // The driver's side of one queue.
 class DriverQueue {
  public:

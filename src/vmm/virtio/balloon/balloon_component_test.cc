@@ -130,10 +130,29 @@ TEST_F(Balloon, NeedsAResetAfterAReportOfPartsOfPages) {
 }
 
 TEST_F(Balloon, FreesAFullRangeOfNumbers) {
-  std::vector<uint32_t> pages(4096);
+  std::vector<uint32_t> pages(256);
   for (uint32_t i = 0; i < pages.size(); i++) pages[i] = 8192 + i;
   EXPECT_TRUE(SendPages(kInflate, pages));
-  EXPECT_EQ(ResidentPages({8192 * kPageBytes}, 4096 * kPageBytes), 0U);
+  EXPECT_EQ(ResidentPages({8192 * kPageBytes}, 256 * kPageBytes), 0U);
+}
+
+TEST_F(Balloon, TakesNoMoreNumbersThanLinuxSends) {
+  std::vector<uint32_t> pages(257);
+  for (uint32_t i = 0; i < pages.size(); i++) pages[i] = 8192 + 2 * i;
+  EXPECT_FALSE(SendPages(kInflate, pages));
+  EXPECT_TRUE(driver_.NeedsReset());
+}
+
+TEST_F(Balloon, TakesNothingMoreUntilItsReset) {
+  // More of the one queue than a round, so that the rest waits for the loop.
+  auto at = arena_.Place(std::string(4, '\0'));
+  for (int i = 0; i < 6; i++) ASSERT_TRUE(driver_.queue(kDeflate).Add({{at, 4}}));
+  driver_.Kick(kDeflate);
+  EXPECT_FALSE(SendPages(kInflate, std::vector<uint32_t>(257)));
+  auto done = device_.metrics().deflated_pages.load();
+  for (int i = 0; i < 5; i++)
+    ASSERT_TRUE(loop_->RunOnce(Deadline::After(Clock::duration::zero())).ok());
+  EXPECT_EQ(device_.metrics().deflated_pages.load(), done);
 }
 
 }  // namespace

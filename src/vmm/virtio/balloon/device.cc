@@ -18,9 +18,10 @@ namespace {
 enum QueueIndex : size_t { kInflate, kDeflate, kReport };
 // Linux sends 256 page numbers at a time and reports 32 blocks of 2 or 4 MiB at a time.
 constexpr std::array<uint16_t, 3> kLimits = {16, 16, 32};
-// More page numbers than this in one buffer are a mistake, so that no buffer holds the thread up.
-constexpr uint32_t kMaxPages = 4096;
-constexpr int kRound = 8;
+// More page numbers than Linux's in one buffer are a mistake: each may cost a system call, and the
+// agent channel waits for a round of them.
+constexpr uint32_t kMaxPages = 256;
+constexpr int kRound = 2;
 
 static_assert(kBalloonPageBytes == kPageBytes);
 
@@ -137,7 +138,7 @@ void BalloonDevice::Notify(size_t index) {
   more_ = loop_.After(Clock::duration::zero(), [this] {
     uint32_t queues = std::exchange(more_queues_, 0);
     for (size_t i = 0; i < kLimits.size(); i++)
-      if ((queues >> i & 1) != 0) Notify(i);
+      if ((queues >> i & 1) != 0 && !active_.signal->needs_reset()) Notify(i);
   });
 }
 
@@ -154,14 +155,11 @@ bool BalloonDevice::Inflate(const Chain& chain) {
   uint32_t pages = chain.readable_bytes / sizeof(uint32_t);
   if (pages > kMaxPages || chain.readable_bytes % sizeof(uint32_t) != 0) return false;
   PageRun run(*active_.memory);
-  std::array<uint32_t, 256> numbers;
-  for (uint32_t done = 0; done < pages;) {
-    auto part = std::span(numbers).first(std::min<size_t>(numbers.size(), pages - done));
-    CopyFrom(chain.readable, size_t{done} * sizeof(uint32_t), std::as_writable_bytes(part));
-    for (uint32_t page : part)
-      if (!run.Add(page)) return false;
-    done += static_cast<uint32_t>(part.size());
-  }
+  std::array<uint32_t, kMaxPages> numbers;
+  auto given = std::span(numbers).first(pages);
+  CopyFrom(chain.readable, 0, std::as_writable_bytes(given));
+  for (uint32_t page : given)
+    if (!run.Add(page)) return false;
   metrics_.inflated_pages.fetch_add(pages, std::memory_order_relaxed);
   return run.Flush();
 }

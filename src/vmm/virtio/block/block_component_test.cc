@@ -20,10 +20,12 @@
 namespace {
 // A host whose storage is full, without one: this program's pwritev() comes before the C library's.
 std::atomic<bool> storage_full =
-    false;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+    false;                         // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+std::atomic<int> write_calls = 0;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 }  // namespace
 
 extern "C" ssize_t pwritev(int fd, const iovec* parts, int count, off_t offset) {
+  write_calls++;
   if (storage_full) {
     errno = ENOSPC;
     return -1;
@@ -137,6 +139,36 @@ TEST_F(Block, ReadsAndWritesPieces) {
   EXPECT_EQ(device_->metrics().reads.load(), 1U);
   EXPECT_EQ(device_->metrics().writes.load(), 1U);
   EXPECT_GE(interrupt_.count(), 1);
+}
+
+TEST_F(Block, MovesMuchInSeveralCalls) {
+  Open();
+  std::string text(kDiskBytes - 512, '\0');
+  for (size_t i = 0; i < text.size(); i++) text[i] = static_cast<char>('a' + i % 23);
+  auto from = arena_.Place(text);
+  auto half = static_cast<uint32_t>(text.size() / 2 - 100);
+  write_calls = 0;
+  EXPECT_EQ(Do(Header(VIRTIO_BLK_T_OUT, 1),
+               {{from, half}, {from + half, static_cast<uint32_t>(text.size()) - half}}),
+            0);
+  EXPECT_EQ(write_calls, 4);
+  EXPECT_TRUE(FileText(512, text.size()) == text);
+}
+
+TEST_F(Block, EndsARequestEarlyWhenItIsToStop) {
+  Disk disk(std::move(*sys::Duplicate(file_)), {.sectors = kDiskBytes / 512, .writable = true},
+            DiskFlush::kThrowAway, 1);
+  std::string text(512, 'w');
+  Segment segment = std::as_writable_bytes(std::span(text));
+  BlockRequest request{.operation = BlockOperation::kWrite, .offset = 0, .data_bytes = 512};
+  std::atomic<bool> stop = true;
+  write_calls = 0;
+  EXPECT_EQ(disk.Write(request, std::span(&segment, 1), 0, stop), DiskOutcome::kIoError);
+  EXPECT_EQ(disk.Read(request, std::span(&segment, 1), stop), DiskOutcome::kIoError);
+  EXPECT_EQ(write_calls, 0);
+  EXPECT_EQ(text, std::string(512, 'w'));
+  stop = false;
+  EXPECT_EQ(disk.Write(request, std::span(&segment, 1), 0, stop), DiskOutcome::kOk);
 }
 
 TEST_F(Block, FindsHeaderAndStatusWhereverTheirBytesLie) {
@@ -358,6 +390,20 @@ TEST_F(Block, NeedsAResetWithoutRoomForHeaderOrStatus) {
   driver_->Kick(0);
   EXPECT_TRUE(WaitForReset());
   EXPECT_EQ(transport_->metrics().needs_reset.load(), 4U);
+}
+
+TEST_F(Block, TakesNothingMoreUntilItsReset) {
+  Open();
+  auto at = arena_.Allocate(512);
+  ASSERT_TRUE(driver_->queue(0).Add({{at, 15}, {at, 1, true}}));
+  driver_->Kick(0);
+  ASSERT_TRUE(WaitForReset());
+  Submit(Header(VIRTIO_BLK_T_IN, 0), {{at, 512, true}});
+  worker_->Call([] {});  // Its kick came before this.
+  worker_->Call([] {});
+  EXPECT_EQ(device_->metrics().reads.load(), 0U);
+  ASSERT_TRUE(driver_->Start());
+  EXPECT_EQ(Do(Header(VIRTIO_BLK_T_IN, 0), {{at, 512, true}}), 0);
 }
 
 TEST_F(Block, DrainsAQueueThatIsAlwaysFull) {

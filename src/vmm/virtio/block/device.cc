@@ -148,7 +148,8 @@ void BlockDevice::Kick() {
 }
 
 void BlockDevice::Serve() {
-  if (held_ || active_.queues.empty() || !active_.queues[0]) return;
+  if (held_ || active_.queues.empty() || !active_.queues[0] || active_.signal->needs_reset())
+    return;
   int count = 0;
   while (!stopping_.load(std::memory_order_relaxed) && count < kRound && ServeOne()) count++;
   if (count == kRound) Kick();
@@ -186,10 +187,10 @@ DiskOutcome BlockDevice::Perform(const BlockRequest& request, const Chain& chain
   switch (request.operation) {
     case BlockOperation::kRead:
       count(metrics_.reads);
-      return disk_.Read(request, chain.writable);
+      return disk_.Read(request, chain.writable, stopping_);
     case BlockOperation::kWrite:
       count(metrics_.writes);
-      return disk_.Write(request, chain.readable, kBlockHeaderBytes);
+      return disk_.Write(request, chain.readable, kBlockHeaderBytes, stopping_);
     case BlockOperation::kFlush:
       count(metrics_.flushes);
       return disk_.Flush();
@@ -222,6 +223,7 @@ DiskOutcome BlockDevice::DoRanges(const BlockRequest& request, const Chain& chai
     if (ranges[i].refusal != BlockStatus::kOk) return ToOutcome(ranges[i].refusal);
   }
   for (const BlockRange& range : std::span(ranges).first(count)) {
+    if (stopping_.load(std::memory_order_relaxed)) return DiskOutcome::kIoError;
     auto outcome = request.operation == BlockOperation::kDiscard ? disk_.Discard(range)
                                                                  : disk_.WriteZeroes(range);
     if (outcome != DiskOutcome::kOk) return outcome;

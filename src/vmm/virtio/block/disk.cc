@@ -38,16 +38,29 @@ std::span<iovec> Advance(std::span<iovec> parts, size_t count) {
   return parts;
 }
 
+// Moves at most kMostBytesACall from the front.
+template <class Move>
+Result<size_t> MoveSome(std::span<iovec> parts, off_t offset, Move move) {
+  size_t count = 0;
+  size_t bytes = 0;
+  while (count < parts.size() && bytes < kMostBytesACall) bytes += parts[count++].iov_len;
+  size_t over = bytes > kMostBytesACall ? bytes - kMostBytesACall : 0;
+  parts[count - 1].iov_len -= over;
+  Result<size_t> moved = move(parts.first(count), offset);
+  parts[count - 1].iov_len += over;
+  return moved;
+}
+
 }  // namespace
 
 template <class Move>
 DiskOutcome Disk::MoveAll(const BlockRequest& request, std::span<const Segment> segments,
-                          size_t skip, Move move) {
+                          size_t skip, const std::atomic<bool>& stop, Move move) {
   auto parts = std::span(parts_);
   parts = parts.first(ToParts(segments, skip, request.data_bytes, parts));
   uint64_t done = 0;
-  while (!parts.empty()) {
-    Result<size_t> moved = move(parts, static_cast<off_t>(request.offset + done));
+  while (!parts.empty() && !stop.load(std::memory_order_relaxed)) {
+    Result<size_t> moved = MoveSome(parts, static_cast<off_t>(request.offset + done), move);
     if (!moved.ok()) return OutcomeOf(moved.error());
     if (*moved == 0) break;  // The file is shorter than it was.
     done += *moved;
@@ -56,14 +69,16 @@ DiskOutcome Disk::MoveAll(const BlockRequest& request, std::span<const Segment> 
   return done == request.data_bytes ? DiskOutcome::kOk : DiskOutcome::kIoError;
 }
 
-DiskOutcome Disk::Read(const BlockRequest& request, std::span<const Segment> into) {
-  return MoveAll(request, into, 0, [&](std::span<const iovec> parts, off_t offset) {
+DiskOutcome Disk::Read(const BlockRequest& request, std::span<const Segment> into,
+                       const std::atomic<bool>& stop) {
+  return MoveAll(request, into, 0, stop, [&](std::span<const iovec> parts, off_t offset) {
     return sys::ReadPartsAt(file_, parts, offset);
   });
 }
 
-DiskOutcome Disk::Write(const BlockRequest& request, std::span<const Segment> from, size_t skip) {
-  return MoveAll(request, from, skip, [&](std::span<const iovec> parts, off_t offset) {
+DiskOutcome Disk::Write(const BlockRequest& request, std::span<const Segment> from, size_t skip,
+                        const std::atomic<bool>& stop) {
+  return MoveAll(request, from, skip, stop, [&](std::span<const iovec> parts, off_t offset) {
     return sys::WritePartsAt(file_, parts, offset);
   });
 }

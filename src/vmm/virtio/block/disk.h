@@ -5,6 +5,7 @@
 
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -26,7 +27,11 @@ enum class DiskOutcome : uint8_t {
   kStorageFull,  // ENOSPC or EDQUOT: nothing is lost, try again.
 };
 
-// Worker thread, but shape().
+// No call to the host moves more than this, so that `stop` is looked at in between.
+inline constexpr size_t kMostBytesACall = size_t{1} << 20;
+
+// Worker thread, but shape(). What moves data ends early with kIoError once `stop` is set: a reset
+// waits for one call to the host, not for all that a guest can name in one request.
 class Disk {
  public:
   // `max_parts`: the most pieces that a request has.
@@ -36,8 +41,10 @@ class Disk {
   const DiskShape& shape() const { return shape_; }
 
   // All of the request's data or an error; a request is never half done with kOk.
-  DiskOutcome Read(const BlockRequest& request, std::span<const Segment> into);
-  DiskOutcome Write(const BlockRequest& request, std::span<const Segment> from, size_t skip);
+  DiskOutcome Read(const BlockRequest& request, std::span<const Segment> into,
+                   const std::atomic<bool>& stop);
+  DiskOutcome Write(const BlockRequest& request, std::span<const Segment> from, size_t skip,
+                    const std::atomic<bool>& stop);
   DiskOutcome Flush();
   // Discarded sectors read as zeros and their storage goes back to the host.
   DiskOutcome Discard(const BlockRange& range);
@@ -47,7 +54,7 @@ class Disk {
  private:
   template <class Move>
   DiskOutcome MoveAll(const BlockRequest& request, std::span<const Segment> segments, size_t skip,
-                      Move move);
+                      const std::atomic<bool>& stop, Move move);
 
   UniqueFd file_;
   const DiskShape shape_;

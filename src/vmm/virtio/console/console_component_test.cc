@@ -471,6 +471,23 @@ TEST_F(Console, NeedsAResetAfterABadChainInAnyQueue) {
   }
 }
 
+TEST_F(Console, TakesNothingMoreUntilItsReset) {
+  BringUp();
+  Room(kIn1, 64);
+  driver_->queue(kOut0).Announce(9999);
+  driver_->Kick(kOut0);
+  ASSERT_TRUE(driver_->NeedsReset());
+  ASSERT_TRUE(sys::WriteAll(agent_host_, AsBytes("late")).ok());
+  Settle();
+  EXPECT_EQ(Back(kIn1), 0U);
+  driver_->Reset();
+  events_.clear();
+  BringUp();
+  Room(kIn1, 64);
+  Settle();
+  EXPECT_EQ(Taken(kIn1), "late");
+}
+
 TEST_F(Console, GivesBuffersOfTheWrongDirectionBack) {
   BringUp();
   auto at = arena_.Allocate(64);

@@ -145,6 +145,7 @@ void ConsoleDevice::Notify(size_t queue) {
 }
 
 void ConsoleDevice::ReceiveControl() {
+  if (active_.signal->needs_reset()) return;
   Queue& queue = *active_.queues[kControlTransmit];
   int count = 0;
   while (count < kControlRound) {
@@ -189,6 +190,7 @@ void ConsoleDevice::HandlePortReady(size_t port) {
 
 void ConsoleDevice::SendControl() {
   if (active_.queues.empty() || !active_.queues[kControlReceive]) return;
+  if (active_.signal->needs_reset()) return;
   Queue& queue = *active_.queues[kControlReceive];
   while (auto due = replies_.Next()) {
     auto chain = queue.Pop();

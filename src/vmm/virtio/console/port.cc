@@ -105,7 +105,7 @@ void Port::Stop() {
 }
 
 bool Port::MayReceive() const {
-  if (receive_ == nullptr || !*receive_ || (*receive_)->broken() || !host_open_) return false;
+  if (receive_ == nullptr || !*receive_ || !host_open_ || signal_->needs_reset()) return false;
   return kind_ == PortKind::kConsole || (guest_open_ && !reopen_needed_);
 }
 
@@ -185,7 +185,7 @@ Port::Round Port::ReceiveRound(Queue& queue) {
 }
 
 void Port::TransmitReady() {
-  if (transmit_blocked_ || transmit_ == nullptr || !*transmit_) return;
+  if (transmit_blocked_ || transmit_ == nullptr || !*transmit_ || signal_->needs_reset()) return;
   Queue& queue = **transmit_;
   Round round = Round::kMore;
   for (int i = 0; i < kRounds && round == Round::kMore; i++) round = TransmitRound(queue);

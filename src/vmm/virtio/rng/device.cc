@@ -56,7 +56,11 @@ void RngDevice::Notify(size_t) {
   }
   if (queue.InterruptDue()) active_.signal->UsedBuffers();
   if (queue.broken()) return active_.signal->NeedsReset();
-  if (count == kRound) more_ = loop_.After(Clock::duration::zero(), [this] { Notify(0); });
+  if (count == kRound) {
+    more_ = loop_.After(Clock::duration::zero(), [this] {
+      if (!active_.signal->needs_reset()) Notify(0);
+    });
+  }
 }
 
 }  // namespace msb::vmm
