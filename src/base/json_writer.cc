@@ -75,4 +75,15 @@ JsonWriter& JsonWriter::Raw(std::string_view token) {
   return *this;
 }
 
+std::string ErrorJson(const Error& error) {
+  JsonWriter json;
+  json.BeginObject().Key("error").BeginObject();
+  json.Key("code").String(CodeName(error.code()));
+  json.Key("message").String(error.message());
+  json.Key("remedy");
+  error.remedy().empty() ? json.Null() : json.String(error.remedy());
+  json.EndObject().EndObject();
+  return std::move(json).Take() + "\n";
+}
+
 }  // namespace msb

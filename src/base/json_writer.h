@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/result.h"
 #include "base/text.h"
 
 namespace msb {
@@ -41,5 +42,9 @@ class JsonWriter {
   std::string text_;
   bool comma_ = false;
 };
+
+// How every program of ours tells an error to a machine: {"error":{"code":..,"message":..,"remedy":
+// .. or null}} and a newline.
+std::string ErrorJson(const Error& error);
 
 }  // namespace msb

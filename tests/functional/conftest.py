@@ -11,35 +11,25 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
-import time
 
 import pexpect
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+from waiting import TIMEOUT, until  # noqa: E402,F401
+
 BIN = pathlib.Path(os.environ.get("MSB_BIN", ROOT / "build/dev/bin"))
 IMAGE = "microsandbox/busybox"
 PR_SET_CHILD_SUBREAPER = 36
-# Emulated machines on a busy host: generous, because a wait that passes takes no time.
-TIMEOUT = 120
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "root: needs root")
     # Orphans become our children: whatever our sandboxes leave running, we find below ourselves.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def until(condition, what, timeout=TIMEOUT):
-    """The first true value of condition()."""
-    deadline = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
-        time.sleep(0.02)
 
 
 def processes():

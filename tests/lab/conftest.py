@@ -4,27 +4,17 @@
 import os
 import pathlib
 import subprocess
-import time
+import sys
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+from waiting import TIMEOUT, until  # noqa: E402,F401
+
 LAB = ROOT / "tools/lab"
 NAME = f"tests-{os.getpid()}"
 KERNEL = os.environ.get("MSB_LAB_KERNEL", "6.12")
-# Emulated machines on a busy host: generous, because a wait that passes takes no time.
-TIMEOUT = 120
-
-
-def until(condition, what, timeout=TIMEOUT):
-    """The first true value of condition()."""
-    deadline = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
-        time.sleep(0.02)
 
 
 def tools_lab(*arguments, **how):

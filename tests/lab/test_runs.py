@@ -131,6 +131,12 @@ def spawn(lab_command, script, **how):
     return pexpect.spawn(lab_command[0], [*lab_command[1:], "sh", "-c", script], timeout=60, encoding="utf-8", **how)
 
 
+def exit_code(child):
+    child.expect(pexpect.EOF)
+    child.close()
+    return child.exitstatus
+
+
 def test_a_terminal_has_its_size_and_follows_it(lab_command):
     child = spawn(lab_command, "stty size; trap 'stty size; exit 3' WINCH; echo ready; while :; do sleep 0.1; done",
                   dimensions=(31, 97))
@@ -138,9 +144,7 @@ def test_a_terminal_has_its_size_and_follows_it(lab_command):
     child.expect("ready")
     child.setwinsize(40, 120)
     child.expect("40 120")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 3
+    assert exit_code(child) == 3
 
 
 def test_ctrl_c_interrupts_the_foreground_only(lab_command):
@@ -148,9 +152,7 @@ def test_ctrl_c_interrupts_the_foreground_only(lab_command):
     child.expect("ready")
     child.send("\x03")
     child.expect("caught")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 5
+    assert exit_code(child) == 5
 
 
 def test_ctrl_d_is_the_end_of_a_terminals_input(lab_command):
@@ -159,9 +161,7 @@ def test_ctrl_d_is_the_end_of_a_terminals_input(lab_command):
     child.expect("hello\r\nhello")
     child.send("\x04")
     child.expect("over")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
+    assert exit_code(child) == 0
 
 
 def test_without_a_terminal_there_is_none(lab):

@@ -16,16 +16,7 @@
 namespace msb::cli {
 
 std::string FormatError(const Error& error, Format format) {
-  if (format == Format::kJson) {
-    JsonWriter json;
-    json.BeginObject().Key("error").BeginObject();
-    json.Key("code").String(CodeName(error.code()));
-    json.Key("message").String(error.message());
-    json.Key("remedy");
-    error.remedy().empty() ? json.Null() : json.String(error.remedy());
-    json.EndObject().EndObject();
-    return std::move(json).Take() + "\n";
-  }
+  if (format == Format::kJson) return ErrorJson(error);
   std::string text = Cat("msb: ", Escape(error.message(), 4096), "\n");
   if (!error.remedy().empty()) text += Cat("  fix: ", Escape(error.remedy(), 4096), "\n");
   return text;

@@ -111,16 +111,7 @@ Result<rootfs::RootDiskSummary> ReadReport(std::string_view text) {
 }
 
 std::string FormatError(const Error& error, ErrorFormat format) {
-  if (format == ErrorFormat::kJson) {
-    JsonWriter json;
-    json.BeginObject().Key("error").BeginObject();
-    json.Key("code").String(CodeName(error.code()));
-    json.Key("message").String(error.message());
-    json.Key("remedy");
-    error.remedy().empty() ? json.Null() : json.String(error.remedy());
-    json.EndObject().EndObject();
-    return std::move(json).Take() + "\n";
-  }
+  if (format == ErrorFormat::kJson) return ErrorJson(error);
   std::string text = Cat("msb-image: ", error.message(), " [", CodeName(error.code()), "]\n");
   if (!error.remedy().empty()) text += Cat("  fix: ", error.remedy(), "\n");
   return text;
