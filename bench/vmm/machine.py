@@ -145,6 +145,13 @@ class Machine:
         self.send_exec(argv, number)
         return self.finish_exec(sink, number)
 
+    def shell(self, script):
+        """What a script that must succeed writes to stdout and stderr."""
+        code, output = self.run(["sh", "-c", script])
+        if code != 0:
+            raise Died(f"{script}: exit {code}: {output.decode(errors='replace')}")
+        return output.decode()
+
     def send_exec(self, argv, number=1):
         self.greet()
         words = [word.encode() for word in argv]

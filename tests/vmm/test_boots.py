@@ -13,57 +13,28 @@ BUILD_INITRAMFS = pathlib.Path(__file__).resolve().parents[2] / "guest/initramfs
 RESET = "end guest-reset triple fault on CPU 0"
 
 
-def shell(one, script):
-    code, output = one.run(["sh", "-c", script])
-    assert code == 0, output
-    return output.decode()
-
-
-@pytest.mark.parametrize("cpus", [1, 2, 3, 8])
+@pytest.mark.parametrize("cpus", [*range(1, 9), 32])
 def test_boots_with_that_many_processors(start, cpus):
     one = start(cpus=cpus)
     one.hello()
-    assert shell(one, "nproc").strip() == str(cpus)
+    assert one.shell("nproc").strip() == str(cpus)
     assert one.shutdown() == (0, ["started", "channel open", "channel closed", RESET])
-
-
-@pytest.mark.parametrize("memory", [64, 96, 1024, 3072, 4096])
-def test_boots_with_that_much_memory(start, memory):
-    one = start(memory=memory)
-    one.hello()
-    total = int(shell(one, "grep MemTotal /proc/meminfo").split()[1])
-    assert memory * 1024 * 0.65 < total < memory * 1024
-    assert one.shutdown()[0] == 0
 
 
 def test_disks_random_numbers_and_output_work_under_seccomp(start):
     one = start(cpus=2)
     one.hello()
-    assert shell(one, "head -c 100000 /dev/hwrng | wc -c").strip() == "100000"
-    shell(one, "dd if=/dev/urandom of=/x bs=1M count=20 2>/dev/null; sync; sha256sum /x > /sum")
-    shell(one, "echo 3 > /proc/sys/vm/drop_caches; sha256sum -c /sum; rm /x; sync")
-    assert len(shell(one, "head -c 3000000 /dev/zero")) == 3000000
+    assert one.shell("head -c 100000 /dev/hwrng | wc -c").strip() == "100000"
+    one.shell("dd if=/dev/urandom of=/x bs=1M count=20 2>/dev/null; sync; sha256sum /x > /sum")
+    one.shell("echo 3 > /proc/sys/vm/drop_caches; sha256sum -c /sum; rm /x; sync")
+    assert len(one.shell("head -c 3000000 /dev/zero")) == 3000000
     assert one.shutdown()[0] == 0
-
-
-def test_every_thread_runs_under_a_filter_of_its_own(start):
-    one = start(cpus=2)
-    one.hello()
-    tasks = pathlib.Path(f"/proc/{one.process.pid}/task")
-    filters = {}
-    for task in tasks.iterdir():
-        status = dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines())
-        filters[task.name] = int(status["Seccomp_filters"])
-    # The start's and, on top of it, the thread's: devices, the disks' worker, two processors.
-    # The kernel may add a worker of its own, which inherits them.
-    assert len(filters) >= 4 and set(filters.values()) == {2}, filters
-    one.shutdown()
 
 
 def test_a_guest_finds_nothing_wrong_with_its_machine(start):
     one = start(cpus=2)
     one.hello()
-    log = shell(one, "dmesg")
+    log = one.shell("dmesg")
     for bad in ("Firmware Bug", "WARNING:", "BUG:", "consistency problem", "unchecked MSR access", "mismatch"):
         assert bad not in log, [line for line in log.splitlines() if bad in line]
     assert "TSC deadline timer available" in log

@@ -95,9 +95,10 @@ int main(int argc, char** argv) {
           .channel = [&](bool open) { control.Say(open ? "channel open" : "channel closed"); },
           .storage_full = [&] { control.Say("storage-full"); }},
       .confine = msb::vmm::ConfineThread};
-  auto machine = OrLeave(msb::vmm::Machine::Create(arguments->spec, kvm, std::move(vm),
-                                                   std::move(files), std::move(hooks), *loop),
+  auto machine = OrLeave(msb::vmm::Machine::Create(arguments->spec, std::move(vm), std::move(files),
+                                                   std::move(hooks), *loop),
                          Kind::kBootFailed, control);
+  OrLeave(machine->SetUpKvm(std::move(kvm)), Kind::kKvmError, control);
 
   OrLeave(msb::vmm::ConfineDeviceThread(), Kind::kInternal, control);
   control.Say("started");

@@ -56,7 +56,7 @@ Error Kvm::Explain(Error error) const {
           .Context(Cat("the host's KVM lacks ", capability.name))
           .Remedy(kRemedy);
   }
-  return error;
+  return std::move(error).Remedy(kRemedy);
 }
 
 Result<Vm> Kvm::CreateVm() const {
@@ -64,7 +64,7 @@ Result<Vm> Kvm::CreateVm() const {
   if (size < static_cast<int>(sizeof(kvm_run)))
     return Error(Code::kFailedPrecondition, Cat("KVM_GET_VCPU_MMAP_SIZE says ", size));
   auto fd = calls_->Do(device_, "KVM_CREATE_VM", KVM_CREATE_VM);
-  if (!fd) return Explain(std::move(fd).error()).Remedy(kRemedy);
+  if (!fd) return Explain(std::move(fd).error());
   return Vm(UniqueFd(*fd), static_cast<size_t>(size), *calls_);
 }
 

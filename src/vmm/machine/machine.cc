@@ -39,53 +39,58 @@ Result<void> PrepareVm(const Vm& vm, const GuestMemory& memory) {
 
 }  // namespace
 
-Machine::Machine(GuestMemory memory, Vm vm, uint32_t cpus, event::Loop& loop)
-    : loop_(loop),
+Machine::Machine(const MachineSpec& spec, GuestMemory memory, Vm vm, event::Loop& loop)
+    : spec_(spec),
+      loop_(loop),
       memory_(std::move(memory)),
       vm_(std::move(vm)),
-      io_apic_(static_cast<uint8_t>(cpus), Devices::kPins,
+      io_apic_(static_cast<uint8_t>(spec.cpus), Devices::kPins,
                [this](uint32_t address, uint32_t data) {
                  // Fails when the guest named a processor that does not exist: its own loss.
                  (void)vm_.SignalMessage(address, data).ok();
                }),
       device_thread_(loop) {}
 
-Result<std::unique_ptr<Machine>> Machine::Create(const MachineSpec& spec, const Kvm& kvm, Vm vm,
-                                                 MachineFiles files, MachineHooks hooks,
-                                                 event::Loop& loop) {
+Result<std::unique_ptr<Machine>> Machine::Create(const MachineSpec& spec, Vm vm, MachineFiles files,
+                                                 MachineHooks hooks, event::Loop& loop) {
   TRY(CheckSpec(spec));
   auto memory = TRY(GuestMemory::Create(spec.memory_bytes).Context("guest memory"));
-  if (auto prepared = PrepareVm(vm, memory); !prepared)
-    return kvm.Explain(std::move(prepared).error());
-
-  std::unique_ptr<Machine> machine(new Machine(std::move(memory), std::move(vm), spec.cpus, loop));
-  auto confine = hooks.confine;
+  std::unique_ptr<Machine> machine(new Machine(spec, std::move(memory), std::move(vm), loop));
+  auto confine = machine->confine_ = std::move(hooks.confine);
   machine->worker_ = TRY(BlockWorker::Start(
       confine ? std::function<void()>([confine] { confine(ThreadClass::kWorker); }) : nullptr));
   machine->devices_ =
       TRY(Devices::Create(std::move(files.devices), std::move(hooks.events), machine->memory_,
                           machine->io_apic_, machine->device_thread_, loop, *machine->worker_));
-  TRY(machine->devices_->BindKicks(machine->vm_, loop));
   machine->addresses_.emplace(machine->io_apic_, machine->devices_->transports());
-  TRY(machine->LoadGuest(spec, files));
-  auto supported = TRY(kvm.SupportedCpuid());
-  TRY(machine->MakeCpus(supported, spec.cpus, hooks));
+  TRY(machine->LoadGuest(files));
+  TRY(VcpuThread::PrepareSignal());
   return machine;
 }
 
-Result<void> Machine::LoadGuest(const MachineSpec& spec, const MachineFiles& files) {
+Result<void> Machine::LoadGuest(const MachineFiles& files) {
   auto kernel = TRY(LoadKernel(files.kernel, memory_));
   auto initramfs = TRY(LoadInitramfs(files.initramfs, memory_, kernel.end));
   entry_ = kernel.entry;
-  TRY(WriteMpTable(memory_, spec.cpus, Devices::kPins));
-  return WriteStartInfo(memory_, KernelCommandLine(spec.console, devices_->windows()), initramfs);
+  TRY(WriteMpTable(memory_, spec_.cpus, Devices::kPins));
+  return WriteStartInfo(memory_, KernelCommandLine(spec_.console, devices_->windows()), initramfs);
 }
 
-Result<void> Machine::MakeCpus(std::span<const kvm_cpuid_entry2> supported, uint32_t cpus,
-                               const MachineHooks& hooks) {
-  TRY(VcpuThread::PrepareSignal());
-  auto cpuid = MakeCpuid(supported, cpus);
-  for (uint32_t index = 0; index < cpus; index++) {
+Result<void> Machine::SetUpKvm(Kvm kvm) {
+  auto bound = BindToKvm(kvm);
+  if (!bound) return kvm.Explain(std::move(bound).error());
+  return {};
+}
+
+Result<void> Machine::BindToKvm(const Kvm& kvm) {
+  TRY(PrepareVm(vm_, memory_));
+  TRY(devices_->BindKicks(vm_, loop_));
+  return MakeCpus(TRY(kvm.SupportedCpuid()));
+}
+
+Result<void> Machine::MakeCpus(std::span<const kvm_cpuid_entry2> supported) {
+  auto cpuid = MakeCpuid(supported, spec_.cpus);
+  for (uint32_t index = 0; index < spec_.cpus; index++) {
     auto cpu = TRY(vm_.CreateVcpu(index));
     SetApicId(cpuid, index);
     TRY(cpu.SetCpuid(cpuid));
@@ -96,7 +101,7 @@ Result<void> Machine::MakeCpus(std::span<const kvm_cpuid_entry2> supported, uint
     }
     VcpuThread::Parts parts;
     parts.addresses = &*addresses_;
-    if (hooks.confine) parts.on_start = [confine = hooks.confine] { confine(ThreadClass::kVcpu); };
+    if (confine_) parts.on_start = [confine = confine_] { confine(ThreadClass::kVcpu); };
     parts.on_end = [this](Outcome outcome) {
       loop_.Post([this, outcome = std::move(outcome)] { End(outcome); });
     };

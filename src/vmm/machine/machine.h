@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Machine: a guest's memory, processors and devices, from descriptors to its named end.
 //
-//   Create -> Start -> (the loop runs: this is the device thread) -> ended() -> destroyed
+//   Create -> SetUpKvm -> Start -> (the loop runs: this is the device thread) -> ended() ->
+//   destroyed
 //
 // Threads: the caller's is the device thread and runs the loop; one worker reads and writes disks;
 // each processor has its own. Each calls `confine` before anything else. KVM refuses a machine to
@@ -55,27 +56,32 @@ struct MachineHooks {
 
 class Machine {
  public:
-  // Reads kernel and initramfs; no processor runs yet. `loop` outlives the machine, and does not
-  // run again when that is gone.
-  static Result<std::unique_ptr<Machine>> Create(const MachineSpec& spec, const Kvm& kvm, Vm vm,
-                                                 MachineFiles files, MachineHooks hooks,
-                                                 event::Loop& loop);
+  // Memory, devices, kernel and initramfs; nothing is asked of KVM. `loop` outlives the machine,
+  // and does not run again when that is gone.
+  static Result<std::unique_ptr<Machine>> Create(const MachineSpec& spec, Vm vm, MachineFiles files,
+                                                 MachineHooks hooks, event::Loop& loop);
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
   // On the loop's thread, with the loop at rest.
   ~Machine();
 
+  // What KVM has a part in: memory slots, kicks, processors, which wait for Start(). Apart from
+  // Create(), because the remedy for a KVM that refuses is another than for a kernel that cannot be
+  // read. Once; /dev/kvm is closed when it returns.
+  Result<void> SetUpKvm(Kvm kvm);
   // Lets the processors run. When they cannot go on, the loop is stopped and ended() says why.
   void Start();
   const std::optional<Outcome>& ended() const { return ended_; }
 
  private:
-  Machine(GuestMemory memory, Vm vm, uint32_t cpus, event::Loop& loop);
-  Result<void> LoadGuest(const MachineSpec& spec, const MachineFiles& files);
-  Result<void> MakeCpus(std::span<const kvm_cpuid_entry2> supported, uint32_t cpus,
-                        const MachineHooks& hooks);
+  Machine(const MachineSpec& spec, GuestMemory memory, Vm vm, event::Loop& loop);
+  Result<void> LoadGuest(const MachineFiles& files);
+  Result<void> BindToKvm(const Kvm& kvm);
+  Result<void> MakeCpus(std::span<const kvm_cpuid_entry2> supported);
   void End(Outcome outcome);
 
+  const MachineSpec spec_;
+  std::function<void(ThreadClass)> confine_;
   event::Loop& loop_;
   // Before everything that uses it, so that it goes last.
   GuestMemory memory_;

@@ -14,6 +14,7 @@
 #include "sys/file.h"
 #include "sys/socket.h"
 #include "vmm/arch/x86_64/test_kernel.h"
+#include "vmm/kvm/cpuid_calls.h"
 #include "vmm/kvm/test_fake_kvm.h"
 #include "vmm/machine/machine.h"
 
@@ -62,8 +63,10 @@ class TestMachine {
   Result<std::unique_ptr<Machine>> Make(uint32_t cpus, KvmCalls& calls, UniqueFd device) {
     auto kvm = TRY(Kvm::Create(std::move(device), calls));
     auto vm = TRY(kvm.CreateVm());
-    return Machine::Create({.cpus = cpus, .memory_bytes = 64 * kMiB}, kvm, std::move(vm),
-                           std::move(files_), std::move(hooks_), *loop_);
+    auto machine = TRY(Machine::Create({.cpus = cpus, .memory_bytes = 64 * kMiB}, std::move(vm),
+                                       std::move(files_), std::move(hooks_), *loop_));
+    TRY(machine->SetUpKvm(std::move(kvm)));
+    return machine;
   }
   Result<std::unique_ptr<Machine>> Make(uint32_t cpus = 1) {
     return Make(cpus, calls_, *sys::MemFd("kvm"));
@@ -217,6 +220,61 @@ TEST_F(MachineTest, TellsWhichFileCannotBe) {
     ASSERT_FALSE(machine) << one.says;
     EXPECT_EQ(machine.error().message().rfind(one.says, 0), 0u) << machine.error().message();
   }
+}
+
+// What fails in SetUpKvm() is KVM's fault, and the user is sent to doctor, not to the kernel's
+// file.
+TEST_F(MachineTest, TellsWhatKvmRefused) {
+  struct Case {
+    unsigned long request;
+    const char* says;
+  };
+  const Case kCases[] = {
+      {KVM_ENABLE_CAP, "KVM_ENABLE_CAP KVM_CAP_SPLIT_IRQCHIP: Cannot allocate memory"},
+      {KVM_SET_TSS_ADDR, "KVM_SET_TSS_ADDR: "},
+      {KVM_X86_SET_MSR_FILTER, "KVM_X86_SET_MSR_FILTER: "},
+      {KVM_SET_USER_MEMORY_REGION,
+       "guest memory of 67108864 bytes at 0: KVM_SET_USER_MEMORY_REGION: "},
+      {KVM_IOEVENTFD, "KVM_IOEVENTFD: "},
+      {kGetSupportedCpuid, "KVM_GET_SUPPORTED_CPUID: "},
+      {KVM_CREATE_VCPU, "KVM_CREATE_VCPU: "},
+      {kSetCpuid2, "KVM_SET_CPUID2: "},
+      {KVM_SET_SREGS, "KVM_SET_SREGS: "},
+      {KVM_SET_REGS, "KVM_SET_REGS: "},
+  };
+  for (const Case& one : kCases) {
+    TestMachine test;
+    test.calls_.Fail(one.request, ENOMEM);
+    auto kvm = *Kvm::Create(*sys::MemFd("kvm"), test.calls_);
+    auto vm = *kvm.CreateVm();
+    auto machine = Machine::Create({.cpus = 2, .memory_bytes = 64 * kMiB}, std::move(vm),
+                                   std::move(test.files_), {}, *test.loop_);
+    ASSERT_TRUE(machine) << one.says << " is not asked by Create()";
+    auto set_up = (*machine)->SetUpKvm(std::move(kvm));
+    ASSERT_FALSE(set_up) << one.says;
+    EXPECT_EQ(set_up.error().message().rfind(one.says, 0), 0u) << set_up.error().message();
+    EXPECT_NE(set_up.error().remedy().find("msb doctor"), std::string::npos) << one.says;
+  }
+}
+
+TEST_F(MachineTest, TellsWhichPartOfKvmIsMissing) {
+  calls_.Fail(KVM_X86_SET_MSR_FILTER, ENOTTY);
+  calls_.OnCall(KVM_CHECK_EXTENSION,
+                [](uint64_t what) { return what == KVM_CAP_X86_MSR_FILTER ? 0 : 1; });
+  auto machine = Make();
+  ASSERT_FALSE(machine);
+  EXPECT_EQ(machine.error().message(),
+            "the host's KVM lacks KVM_CAP_X86_MSR_FILTER: KVM_X86_SET_MSR_FILTER: Inappropriate "
+            "ioctl for device");
+}
+
+// KVM itself is needed for the making alone: what a processor's thread may have of it is its own.
+TEST_F(MachineTest, ClosesTheDeviceOnceItIsMade) {
+  auto device = *sys::MemFd("kvm");
+  int number = device.get();
+  auto machine = Make(1, calls_, std::move(device));
+  ASSERT_TRUE(machine) << machine.error().message();
+  EXPECT_EQ(::fcntl(number, F_GETFD), -1);
 }
 
 // No table of interrupts, then an interrupt: the shortest way to a triple fault. 32-bit code.

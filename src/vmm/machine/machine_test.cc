@@ -135,7 +135,7 @@ class RefusedMachine : public testing::Test {
   std::string WhyNot(const MachineSpec& spec) {
     auto kvm = Kvm::Create(*sys::MemFd("kvm"), calls_);
     auto vm = kvm->CreateVm();
-    auto machine = Machine::Create(spec, *kvm, std::move(*vm), {}, {}, *loop_);
+    auto machine = Machine::Create(spec, std::move(*vm), {}, {}, *loop_);
     return machine.ok() ? "it is made" : machine.error().message();
   }
   FakeKvm calls_;
@@ -151,15 +151,6 @@ TEST_F(RefusedMachine, HasTooLittleMemoryOrHalfAPage) {
   EXPECT_EQ(WhyNot({.memory_bytes = 32 * kMiB}),
             "33554432 bytes of memory: whole pages, at least 64 MiB");
   EXPECT_NE(WhyNot({.memory_bytes = 64 * kMiB + 1}).find("whole pages"), std::string::npos);
-}
-
-TEST_F(RefusedMachine, LacksSomethingOfKvm) {
-  calls_.Fail(KVM_X86_SET_MSR_FILTER, ENOTTY);
-  calls_.OnCall(KVM_CHECK_EXTENSION,
-                [](uint64_t what) { return what == KVM_CAP_X86_MSR_FILTER ? 0 : 1; });
-  EXPECT_EQ(WhyNot({.memory_bytes = 64 * kMiB}),
-            "the host's KVM lacks KVM_CAP_X86_MSR_FILTER: KVM_X86_SET_MSR_FILTER: Inappropriate "
-            "ioctl for device");
 }
 
 }  // namespace
