@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-# Warnings and hardening: one interface target that every target of ours links.
+# Warnings and hardening: one interface target that every target of ours links, but what runs
+# without an operating system, which takes the warnings only.
+set(MSB_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor
+  -Woverloaded-virtual -Wimplicit-fallthrough -Wsuggest-override -Wformat=2 -Wundef -Wswitch-enum
+  -Werror)
 add_library(msb_flags INTERFACE)
 # -iquote, not -I: "sys/socket.h" is our module's header and <sys/socket.h> the C library's.
 target_compile_options(msb_flags INTERFACE -iquote${CMAKE_SOURCE_DIR}/src)
 target_compile_definitions(msb_flags INTERFACE _GLIBCXX_ASSERTIONS FMT_HEADER_ONLY
                                                MSB_VERSION="${PROJECT_VERSION}")
-target_compile_options(msb_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual
-  -Wimplicit-fallthrough -Wsuggest-override -Wformat=2 -Wundef -Wswitch-enum -Werror
+target_compile_options(msb_flags INTERFACE ${MSB_WARNINGS}
   -fstack-protector-strong -fstack-clash-protection -fcf-protection=full
   -ftrivial-auto-var-init=zero -fno-omit-frame-pointer)
 target_link_options(msb_flags INTERFACE -Wl,-z,relro,-z,now,-z,noexecstack)
