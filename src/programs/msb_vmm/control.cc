@@ -24,6 +24,21 @@ void ControlSocket::SayEnd(const Outcome& outcome) const {
   Say(Cat("end ", OutcomeName(outcome.kind), " ", Escape(outcome.detail, kMaxDetail)));
 }
 
+void ControlSocket::SayChannel(event::Loop& loop, bool open) {
+  channel_open_ = open;
+  auto now = Clock::now();
+  if (now < next_channel_) {
+    channel_later_ =
+        loop.After(next_channel_ - now, [this, &loop] { SayChannel(loop, channel_open_); });
+    return;
+  }
+  channel_later_.Cancel();
+  if (channel_told_ == open) return;
+  channel_told_ = open;
+  next_channel_ = now + kChannelEvery;
+  Say(open ? "channel open" : "channel closed");
+}
+
 Result<void> ControlSocket::Watch(event::Loop& loop, std::function<void()> gone) {
   watch_ = TRY(loop.Watch(socket_, event::Interest::kRead,
                           [gone = std::move(gone)](event::Ready) { gone(); }));

@@ -91,9 +91,8 @@ int main(int argc, char** argv) {
                   .console = UniqueFd(arguments->console)},
   };
   msb::vmm::MachineHooks hooks{
-      .events = {
-          .channel = [&](bool open) { control.Say(open ? "channel open" : "channel closed"); },
-          .storage_full = [&] { control.Say("storage-full"); }},
+      .events = {.channel = [&](bool open) { control.SayChannel(*loop, open); },
+                 .storage_full = [&] { control.Say("storage-full"); }},
       .confine = msb::vmm::ConfineThread};
   auto machine = OrLeave(msb::vmm::Machine::Create(arguments->spec, std::move(vm), std::move(files),
                                                    std::move(hooks), *loop),
