@@ -66,6 +66,8 @@ class GuestMemory {
     auto bytes = TRY(Slice(address, sizeof(T)));
     T value;
     std::memcpy(&value, bytes.data(), sizeof value);
+    // The copy is made here and now: the compiler may not read the guest's bytes again instead.
+    asm volatile("" : "+m"(value));
     return value;
   }
   template <class T>
