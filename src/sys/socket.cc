@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstring>
 
 #include "base/check.h"
@@ -56,6 +57,28 @@ Result<UniqueFd> ConnectAt(BorrowedFd dir, const std::string& name) {
   if (!fd) return Error::Errno("socket AF_UNIX");
   if (RetryOnEintr([&] { return ::connect(fd.get(), Generic(address), sizeof address); }) == -1)
     return Error::Errno(Cat("connect ", name));
+  return fd;
+}
+
+Result<UniqueFd> ConnectTo(const std::string& path, bool abstract) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  size_t before = abstract ? 1 : 0;
+  if (path.empty() || path.size() + before >= sizeof address.sun_path)
+    return Error(Code::kInvalidArgument,
+                 Cat("connect ", Escape(path, 120), ": not a socket's name"));
+  std::memcpy(address.sun_path + before, path.c_str(), path.size());
+  // The length of an abstract name counts: it has no end of its own.
+  auto length = abstract ? offsetof(sockaddr_un, sun_path) + before + path.size() : sizeof address;
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return Error::Errno("socket AF_UNIX");
+  if (RetryOnEintr([&] {
+        return ::connect(fd.get(), Generic(address), static_cast<socklen_t>(length));
+      }) == -1) {
+    Error error = Error::Errno(Cat("connect ", Escape(path, 120)));
+    if (error.sys_errno() == EAGAIN) return Error(Code::kUnavailable, error.message());
+    return error;
+  }
   return fd;
 }
 

@@ -28,6 +28,9 @@ Result<SocketPair> MakeSocketPair(int type = SOCK_STREAM);
 
 Result<UniqueFd> ListenAt(BorrowedFd dir, const std::string& name, int backlog = 64);
 Result<UniqueFd> ConnectAt(BorrowedFd dir, const std::string& name);
+// A socket by its absolute path, or by its abstract name (unix(7)); non-blocking. A listener whose
+// queue is full is kUnavailable: others' services may hang, and we do not wait for them.
+Result<UniqueFd> ConnectTo(const std::string& path, bool abstract = false);
 // nullopt when nobody waits (EAGAIN) or the peer has gone again.
 Result<std::optional<UniqueFd>> Accept(BorrowedFd listener);
 
