@@ -74,12 +74,12 @@ Result<Cgroup> Cgroup::Create(const CgroupHost& host, std::string_view name,
     for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
       bool made = false;
       auto ours = EnsureOurCgroups(host, hierarchy, &made);
-      if (made) made_tops.push_back(Cat(hierarchy.root, "/", kOurCgroups));
+      std::string top = OurCgroups(host, hierarchy);
+      if (made) made_tops.push_back(top);
       if (!ours) return std::move(ours).error();
       TRY(MkdirAt(*ours, cgroup.name_, 0755).Context(hierarchy.root));
       // Owned from here on: a failure below removes it.
-      cgroup.places_.push_back(
-          {Cat(hierarchy.root, "/", kOurCgroups, "/", name), {}, hierarchy.v2});
+      cgroup.places_.push_back({Cat(top, "/", name), {}, hierarchy.v2});
       cgroup.places_.back().dir = TRY(OpenAt(*ours, cgroup.name_, O_RDONLY | O_DIRECTORY));
     }
     return cgroup.SetLimits(host, limits);
@@ -90,7 +90,7 @@ Result<Cgroup> Cgroup::Create(const CgroupHost& host, std::string_view name,
     for (const std::string& top : made_tops) (void)::rmdir(top.c_str());
     Error error = std::move(made).error().Context(Cat("cgroup ", name));
     if (error.code() != Code::kPermissionDenied && error.sys_errno() != EROFS) return error;
-    return std::move(error).Remedy(host.delegated
+    return std::move(error).Remedy(host.way == CgroupHost::Way::kGiven
                                        ? "give a cgroup that you may write: chown it and its files"
                                        : "run as root, or give a delegated cgroup: --cgroup DIR");
   }
@@ -141,8 +141,9 @@ Result<void> Cgroup::SetLimits(const CgroupHost& host, const CgroupLimits& limit
   bool any_wanted = limits.memory_bytes != 0 || limits.cpu_milli != 0 || limits.pids != 0;
   if (any_wanted && !memory_limited_ && !cpu_limited_ && !pids_limited_)
     return Error(Code::kFailedPrecondition, Cat("no limit could be set: ", Join(missing_, "; ")))
-        .Remedy(host.delegated ? "give a cgroup whose cgroup.controllers has memory, cpu and pids"
-                               : "");
+        .Remedy(host.way == CgroupHost::Way::kPlain
+                    ? ""
+                    : "give a cgroup whose cgroup.controllers has memory, cpu and pids");
   for (const Place& place : places_)
     if (place.v2 && !into_fd_) into_fd_ = TRY(Duplicate(place.dir));
   return {};
@@ -153,12 +154,12 @@ Result<Cgroup> Cgroup::Adopt(const CgroupHost& host, std::string_view name) {
   Cgroup cgroup;
   cgroup.name_ = name;
   for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
-    auto ours = OpenOurCgroups(hierarchy);
+    auto ours = OpenOurCgroups(host, hierarchy);
     if (!ours) continue;
     auto dir = OpenAt(*ours, cgroup.name_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (!dir) continue;
     cgroup.places_.push_back(
-        {Cat(hierarchy.root, "/", kOurCgroups, "/", name), *std::move(dir), hierarchy.v2});
+        {Cat(OurCgroups(host, hierarchy), "/", name), *std::move(dir), hierarchy.v2});
   }
   if (cgroup.places_.empty()) return Error(Code::kNotFound, Cat("no cgroup ", name));
   return cgroup;
@@ -167,7 +168,7 @@ Result<Cgroup> Cgroup::Adopt(const CgroupHost& host, std::string_view name) {
 Result<std::vector<std::string>> Cgroup::ListOurs(const CgroupHost& host) {
   std::vector<std::string> names;
   for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
-    auto ours = OpenOurCgroups(hierarchy);
+    auto ours = OpenOurCgroups(host, hierarchy);
     if (!ours) {
       if (ours.error().code() == Code::kNotFound) continue;
       return std::move(ours).error();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cgroups: one `microsandbox/<name>` for each sandbox, on version 1 hierarchies, version 2, or
-// both.
+// Cgroups: one for each sandbox's machine, on version 1 hierarchies, version 2, or both.
 //
-// Where they are made: beneath a delegated cgroup that was given, else at the top of the plain
-// cgroup file systems where there is no systemd. Never beneath the caller's own cgroup unless that
-// one was given: a sandbox outlives the unit that started it.
+// Where they are made: as `microsandbox/<name>` beneath a delegated cgroup that was given; else,
+// where systemd owns the tree, in a transient scope of the sandbox's own (systemd_scope.h); else as
+// `microsandbox/<name>` at the top of the plain cgroup file systems. Never beneath the caller's own
+// cgroup unless that one was given: a sandbox outlives the unit that started it.
 
 #pragma once
 
@@ -40,19 +40,36 @@ struct CgroupHost {
     bool v2 = false;
   };
   std::vector<Hierarchy> hierarchies;
-  bool delegated = false;
+  enum class Way : uint8_t { kPlain, kGiven, kScope };
+  Way way = Way::kPlain;
 
   // `delegated` is an absolute directory of a cgroup that the user gave us to divide, in version 1
   // its directory in any of the hierarchies: where others have the same path, they are used too.
   // Empty looks for plain cgroup file systems. Fails where systemd owns the tree, or none is
   // mounted.
   static Result<CgroupHost> Find(std::string_view delegated);
+
+  // The transient scope `unit`, in which systemd has put this process. Fails when it has not.
+  static Result<CgroupHost> OfScope(std::string_view unit);
+  // The scope at `path`, for gc and after a crash.
+  static CgroupHost AtScope(std::string path);
+
+  // Ours are its children: nobody else makes any there.
+  bool is_ours_alone() const { return way == Way::kScope; }
 };
+
+// Whether systemd runs this host (sd_booted(3)): it alone may then write the upper levels of the
+// cgroup tree.
+bool SystemdOwnsCgroups();
+// Whether its scopes are of use to us: version 2 with the controllers for limits. In version 1
+// delegation to ordinary users is not safe, and hybrid trees have their limits there.
+Result<void> CheckScopesWork();
 
 // Moves this process out of the cgroup that it was started in, which may be limited, ended or
 // removed as a whole: into `microsandbox/supervisors`. All share that one and it stays, because
 // nobody can remove the cgroup that he is in. A process at the root of a plain hierarchy stays
-// there.
+// there. In a scope it goes into `supervisor`, before any cgroup is made: one that has processes of
+// its own cannot be divided.
 Result<void> LeaveCallersCgroup(const CgroupHost& host);
 
 // A cgroup of ours. Dropping the value leaves the cgroup: Remove() takes it away.

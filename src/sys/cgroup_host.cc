@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/text.h"
 #include "sys/cgroup.h"
@@ -19,6 +20,8 @@ namespace {
 
 constexpr size_t kFileLimit = 1 << 20;
 constexpr std::string_view kSupervisors = "supervisors";
+constexpr std::string_view kSupervisorOfScope = "supervisor";
+constexpr const char* kGiveOne = "give a delegated cgroup: --cgroup DIR";
 constexpr std::string_view kControllers[] = {"memory", "cpu", "pids"};
 
 Result<std::string> Mounts() { return ReadFileAt(Cwd(), "/proc/self/mountinfo", 4 << 20); }
@@ -60,7 +63,7 @@ Result<CgroupHost> FindDelegated(const std::string& given) {
   // As the kernel spells it, without links.
   std::string path = TRY(ReadLinkAt(Cwd(), Cat("/proc/self/fd/", dir.get())));
   CgroupHost host;
-  host.delegated = true;
+  host.way = CgroupHost::Way::kGiven;
   if (info.f_type == CGROUP2_SUPER_MAGIC) {
     host.hierarchies.push_back({path, OfferedControllers(path), true});
   } else if (info.f_type == CGROUP_SUPER_MAGIC) {
@@ -95,34 +98,41 @@ Result<void> WriteCgroupFile(BorrowedFd dir, const std::string& name, std::strin
   return WriteAll(file, value).Context(Cat("write ", value, " to ", name));
 }
 
-Result<UniqueFd> OpenOurCgroups(const CgroupHost::Hierarchy& hierarchy) {
-  return OpenAt(Cwd(), Cat(hierarchy.root, "/", kOurCgroups), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+std::string OurCgroups(const CgroupHost& host, const CgroupHost::Hierarchy& hierarchy) {
+  return host.is_ours_alone() ? hierarchy.root : Cat(hierarchy.root, "/", kOurCgroups);
+}
+
+Result<UniqueFd> OpenOurCgroups(const CgroupHost& host, const CgroupHost::Hierarchy& hierarchy) {
+  return OpenAt(Cwd(), OurCgroups(host, hierarchy), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
 Result<UniqueFd> EnsureOurCgroups(const CgroupHost& host, const CgroupHost::Hierarchy& hierarchy,
                                   bool* made) {
   UniqueFd root = TRY(OpenAt(Cwd(), hierarchy.root, O_RDONLY | O_DIRECTORY));
+  if (made != nullptr) *made = false;
+  if (host.is_ours_alone()) {
+    TRY(EnableControllers(root, hierarchy));
+    return root;
+  }
   auto mkdir = MkdirAt(root, std::string(kOurCgroups), 0755);
   if (!mkdir && mkdir.error().code() != Code::kAlreadyExists)
     return std::move(mkdir).error().Context(hierarchy.root);
   if (made != nullptr) *made = mkdir.ok();
-  UniqueFd ours = TRY(OpenOurCgroups(hierarchy));
+  UniqueFd ours = TRY(OpenOurCgroups(host, hierarchy));
   if (!hierarchy.v2) return ours;
   for (const UniqueFd* dir : {&root, &ours}) {
     auto enabled = EnableControllers(*dir, hierarchy);
     // At the top of the host's own tree a limit that then fails is named; a cgroup that was given
     // and cannot be divided is a mistake.
-    if (!enabled && host.delegated) return std::move(enabled).error();
+    if (!enabled && host.way == CgroupHost::Way::kGiven) return std::move(enabled).error();
   }
   return ours;
 }
 
 Result<CgroupHost> CgroupHost::Find(std::string_view delegated) {
   if (!delegated.empty()) return FindDelegated(std::string(delegated));
-  struct stat info;
-  if (::stat("/run/systemd/system", &info) == 0)
-    return Error(Code::kFailedPrecondition, "systemd owns the cgroup tree")
-        .Remedy("give a delegated cgroup, as systemd-run -p Delegate=yes makes: --cgroup DIR");
+  if (SystemdOwnsCgroups())
+    return Error(Code::kFailedPrecondition, "systemd owns the cgroup tree").Remedy(kGiveOne);
   CgroupHost host;
   host.hierarchies = CgroupHierarchies(TRY(Mounts()));
   for (Hierarchy& hierarchy : host.hierarchies)
@@ -137,16 +147,56 @@ Result<CgroupHost> CgroupHost::Find(std::string_view delegated) {
   return host;
 }
 
+Result<CgroupHost> CgroupHost::OfScope(std::string_view unit) {
+  std::vector<Hierarchy> all = CgroupHierarchies(TRY(Mounts()));
+  auto v2 = std::find_if(all.begin(), all.end(), [](const auto& one) { return one.v2; });
+  std::string now = TRY(ReadFileAt(Cwd(), "/proc/self/cgroup", kFileLimit));
+  std::string path = v2 == all.end() ? "" : CgroupPathIn(*v2, now);
+  if (!path.ends_with(Cat("/", unit)))
+    return Error(Code::kFailedPrecondition,
+                 Cat("systemd says that ", unit, " is there, but this process is in ",
+                     path.empty() ? "no cgroup" : Escape(path, 200)))
+        .Remedy(kGiveOne);
+  return AtScope(v2->root + path);
+}
+
+CgroupHost CgroupHost::AtScope(std::string path) {
+  CgroupHost host;
+  host.way = Way::kScope;
+  std::vector<std::string> controllers = OfferedControllers(path);
+  host.hierarchies.push_back({std::move(path), std::move(controllers), true});
+  return host;
+}
+
+bool SystemdOwnsCgroups() {
+  struct stat info;
+  return ::lstat("/run/systemd/system", &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+Result<void> CheckScopesWork() {
+  for (const CgroupHost::Hierarchy& hierarchy : CgroupHierarchies(TRY(Mounts()))) {
+    if (!hierarchy.v2) continue;
+    std::vector<std::string> offered = OfferedControllers(hierarchy.root);
+    for (std::string_view controller : kControllers)
+      if (std::find(offered.begin(), offered.end(), controller) != offered.end()) return {};
+  }
+  return Error(Code::kFailedPrecondition,
+               "systemd owns the cgroup tree, and its limits are in version 1")
+      .Remedy(kGiveOne);
+}
+
 Result<void> LeaveCallersCgroup(const CgroupHost& host) {
   std::string now = TRY(ReadFileAt(Cwd(), "/proc/self/cgroup", kFileLimit));
   for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
     // The root limits nothing and is nobody's; each move costs the host a grace period.
-    if (!host.delegated && CgroupPathIn(hierarchy, now) == "/") continue;
-    UniqueFd ours = TRY(EnsureOurCgroups(host, hierarchy, nullptr));
-    auto made = MkdirAt(ours, std::string(kSupervisors), 0755);
+    if (host.way == CgroupHost::Way::kPlain && CgroupPathIn(hierarchy, now) == "/") continue;
+    bool scope = host.is_ours_alone();
+    UniqueFd ours =
+        TRY(scope ? OpenOurCgroups(host, hierarchy) : EnsureOurCgroups(host, hierarchy, nullptr));
+    std::string name(scope ? kSupervisorOfScope : kSupervisors);
+    auto made = MkdirAt(ours, name, 0755);
     if (!made && made.error().code() != Code::kAlreadyExists) return made;
-    UniqueFd leaf =
-        TRY(OpenAt(ours, std::string(kSupervisors), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    UniqueFd leaf = TRY(OpenAt(ours, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     TRY(WriteCgroupFile(leaf, "cgroup.procs", "0").Context(hierarchy.root));
   }
   return {};

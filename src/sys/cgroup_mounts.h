@@ -22,8 +22,9 @@ std::string CgroupPathIn(const CgroupHost::Hierarchy& hierarchy, std::string_vie
 bool HasController(const CgroupHost::Hierarchy& hierarchy, std::string_view controller);
 Result<void> WriteCgroupFile(BorrowedFd dir, const std::string& name, std::string_view value);
 
-// `microsandbox` at the top of the hierarchy.
-Result<UniqueFd> OpenOurCgroups(const CgroupHost::Hierarchy& hierarchy);
+// Where our cgroups are in the hierarchy: `microsandbox` in it, or all of a scope of ours.
+std::string OurCgroups(const CgroupHost& host, const CgroupHost::Hierarchy& hierarchy);
+Result<UniqueFd> OpenOurCgroups(const CgroupHost& host, const CgroupHost::Hierarchy& hierarchy);
 // The same, made when missing and handing its controllers on. `made` is set when it was missing.
 Result<UniqueFd> EnsureOurCgroups(const CgroupHost& host, const CgroupHost::Hierarchy& hierarchy,
                                   bool* made);
