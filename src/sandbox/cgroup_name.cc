@@ -22,7 +22,17 @@ std::string HomeKey(BorrowedFd home) {
   return Hex(key);
 }
 
+// The directory of the sandbox's scope, when its record names the machine's cgroup in one.
+std::optional<std::string> RecordedScope(const RecordedCgroup& recorded, std::string_view id) {
+  for (const std::string& place : recorded.places)
+    if (place.starts_with('/') && place.ends_with(Cat("/", ScopeName(id), "/", kMachineOfScope)))
+      return place.substr(0, place.rfind('/'));
+  return std::nullopt;
+}
+
 }  // namespace
+
+std::string ScopeName(std::string_view id) { return Cat("msb-", id, ".scope"); }
 
 std::string CgroupName(BorrowedFd home, std::string_view id) { return Cat(id, ".", HomeKey(home)); }
 
@@ -32,15 +42,23 @@ std::optional<std::string> IdOfCgroup(BorrowedFd home, std::string_view cgroup) 
   return std::string(cgroup.substr(0, dot));
 }
 
-Result<bool> RemoveCgroupOf(BorrowedFd home, std::string_view given, std::string_view id) {
-  auto host = sys::CgroupHost::Find(given);
+bool IsListed(const RecordedCgroup& recorded, std::string_view id) {
+  return recorded.given.empty() && !RecordedScope(recorded, id);
+}
+
+Result<bool> RemoveCgroupOf(BorrowedFd home, const RecordedCgroup& recorded, std::string_view id) {
+  auto scope = RecordedScope(recorded, id);
+  auto host = scope ? sys::CgroupHost::AtScope(*scope) : sys::CgroupHost::Find(recorded.given);
   if (!host) {
-    // Where we can make none there is none of ours, and a delegated one takes ours with it.
+    // Where we can make none there is none of ours; a delegated one and a scope take ours with
+    // them.
     Code code = host.error().code();
-    if (given.empty() || code == Code::kNotFound || code == Code::kInvalidArgument) return false;
+    if (recorded.given.empty() || code == Code::kNotFound || code == Code::kInvalidArgument)
+      return false;
     return std::move(host).error();
   }
-  auto cgroup = sys::Cgroup::Adopt(*host, CgroupName(home, id));
+  auto cgroup =
+      sys::Cgroup::Adopt(*host, scope ? std::string(kMachineOfScope) : CgroupName(home, id));
   if (!cgroup && cgroup.error().code() == Code::kNotFound) return false;
   if (!cgroup) return std::move(cgroup).error();
   TRY(cgroup->Kill());

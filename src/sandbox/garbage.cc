@@ -23,28 +23,35 @@ constexpr auto kGcPatience = std::chrono::seconds(30);
 // What a start does beside its own work must not hold it up.
 constexpr auto kReconcilePatience = std::chrono::milliseconds(100);
 
-// Cgroups beneath delegated ones are not in the tree that we can list: their records name them.
-struct GivenCgroup {
-  std::string given;
+// Cgroups beneath delegated ones and in scopes are not in the tree that we can list: their records
+// name them.
+struct NamedCgroup {
+  RecordedCgroup recorded;
   std::string id;
 };
 
+NamedCgroup CgroupOf(const StoredRecord& record, std::string id) {
+  return {{record.spec.cgroup, record.state ? record.state->cgroups : std::vector<std::string>()},
+          std::move(id)};
+}
+
 // Whether the user may still want to read this record: a detached one that came far enough to have
-// one. The dead one's delegated cgroup is noted.
+// one. The dead one's cgroup is noted.
 Result<bool> IsKept(BorrowedFd sandboxes, const std::string& id,
-                    std::vector<GivenCgroup>& cgroups) {
+                    std::vector<NamedCgroup>& cgroups) {
   if (TRY(IsAlive(sandboxes, id))) return true;
   auto record = ReadRecord(sandboxes, id);
   // What cannot be read is for nobody: its supervisor may have been taken over.
   if (!record || !*record || (*record)->spec.lifetime == Lifetime::kAttached) return false;
-  if (!(*record)->spec.cgroup.empty()) cgroups.push_back({(*record)->spec.cgroup, id});
+  auto cgroup = CgroupOf(**record, id);
+  if (!IsListed(cgroup.recorded, id)) cgroups.push_back(std::move(cgroup));
   return true;
 }
 
 // Under the exclusive gate only: nobody is making a record, so a free lock is a dead maker's. The
 // slow part, removing the trees, happens after it is given back.
 Result<void> SetAsideRecords(BorrowedFd sandboxes, std::chrono::milliseconds patience,
-                             std::vector<GivenCgroup>& cgroups, std::vector<std::string>& removed) {
+                             std::vector<NamedCgroup>& cgroups, std::vector<std::string>& removed) {
   auto gate = TRY(PassGate(sandboxes, GateMode::kExclusive, patience));
   for (const std::string& name : TRY(sys::ListDirectory(sandboxes))) {
     if (!IsRecordName(name) || TRY(IsKept(sandboxes, name, cgroups))) continue;
@@ -67,9 +74,9 @@ Result<void> SetAsideRecords(BorrowedFd sandboxes, std::chrono::milliseconds pat
   return {};
 }
 
-Result<void> RemoveGivenCgroup(const Home& home, const GivenCgroup& cgroup,
+Result<void> RemoveNamedCgroup(const Home& home, const NamedCgroup& cgroup,
                                std::vector<std::string>& removed) {
-  if (TRY(RemoveCgroupOf(home.dir(), cgroup.given, cgroup.id)))
+  if (TRY(RemoveCgroupOf(home.dir(), cgroup.recorded, cgroup.id)))
     removed.push_back(Cat("cgroup ", CgroupName(home.dir(), cgroup.id)));
   return {};
 }
@@ -78,10 +85,10 @@ Result<void> RemoveGivenCgroup(const Home& home, const GivenCgroup& cgroup,
 Result<void> RemoveDeadOne(const Home& home, BorrowedFd sandboxes, const std::string& name,
                            std::vector<std::string>& removed) {
   auto record = ReadRecord(sandboxes, name);
-  if (record && *record && !(*record)->spec.cgroup.empty())
-    TRY(RemoveGivenCgroup(
-        home, {(*record)->spec.cgroup, name.substr(std::string_view(kDeadPrefix).size())},
-        removed));
+  if (record && *record) {
+    auto cgroup = CgroupOf(**record, name.substr(std::string_view(kDeadPrefix).size()));
+    if (!IsListed(cgroup.recorded, cgroup.id)) TRY(RemoveNamedCgroup(home, cgroup, removed));
+  }
   return sys::RemoveTreeAt(sandboxes, name);
 }
 
@@ -131,14 +138,14 @@ Result<void> RemoveDeadSandboxes(const Home& home, BorrowedFd sandboxes,
                                  std::chrono::milliseconds patience,
                                  std::vector<std::string>& removed) {
   // What one step cannot remove does not keep the others from theirs.
-  std::vector<GivenCgroup> given;
+  std::vector<NamedCgroup> named;
   Result<void> first;
   auto note = [&](Result<void> step) {
     if (!step && first) first = std::move(step);
   };
-  note(SetAsideRecords(sandboxes, patience, given, removed));
+  note(SetAsideRecords(sandboxes, patience, named, removed));
   note(RemoveDead(home, sandboxes, removed));
-  for (const GivenCgroup& cgroup : given) note(RemoveGivenCgroup(home, cgroup, removed));
+  for (const NamedCgroup& cgroup : named) note(RemoveNamedCgroup(home, cgroup, removed));
   note(RemoveCgroups(home, sandboxes, removed));
   return first;
 }

@@ -23,6 +23,10 @@ struct Handover {
   std::string vmm;
   std::string kernel;
   std::string initramfs;
+  // The caller's $XDG_RUNTIME_DIR and $DBUS_SESSION_BUS_ADDRESS, where his manager may be; or
+  // empty.
+  std::string runtime_dir;
+  std::string bus_address;
   int64_t boot_deadline_ms = 60'000;
 };
 std::string ToJson(const Handover& handover);

@@ -174,6 +174,29 @@ TEST_F(RecordTest, CgroupThatARecordNamesIsOnlyEverACgroup) {
   }
 }
 
+TEST_F(RecordTest, ScopeThatARecordNamesIsOnlyEverItsOwnAndACgroup) {
+  ASSERT_TRUE(sys::EnsureDirectory(home_->dir(), "fake/msb-bbbbbbbb.scope/machine", 0700).ok());
+  const std::string own = path_ + "/fake/msb-bbbbbbbb.scope/machine";
+  EXPECT_FALSE(IsListed({"", {own}}, "bbbbbbbb"));
+  EXPECT_FALSE(IsListed({"/given", {}}, "bbbbbbbb"));
+  EXPECT_TRUE(IsListed({"", {"/sys/fs/cgroup/msb-cccccccc.scope/machine"}}, "bbbbbbbb"));
+  EXPECT_TRUE(IsListed({"", {"msb-bbbbbbbb.scope/machine"}}, "bbbbbbbb"));
+  RecordState state;
+  state.cgroups = {own};
+  for (Lifetime lifetime : {Lifetime::kAttached, Lifetime::kDetached}) {
+    {
+      auto dead = *Create("bbbbbbbb", Spec("", lifetime));
+      ASSERT_TRUE(dead.WriteState(state, Record::Durability::kSynced).ok());
+    }
+    ASSERT_TRUE(CollectGarbage(*home_).ok());
+    if (auto left = FindSandbox(*home_, "bbbbbbbb")) {
+      ASSERT_TRUE(RemoveSandbox(*home_, *left).ok());
+    }
+    EXPECT_FALSE(Exists("sandboxes/bbbbbbbb"));
+    EXPECT_TRUE(Exists("fake/msb-bbbbbbbb.scope/machine"));
+  }
+}
+
 TEST_F(RecordTest, TemplatesOfSizesThatNobodyUsesAreCollected) {
   UniqueFd cache = *sys::EnsureDirectory(home_->dir(), "cache", 0700);
   ASSERT_TRUE(MakeDisk(cache, home_->dir(), 16 * kMiB).ok());

@@ -38,6 +38,7 @@ struct msb::json::Fields<msb::sandbox::RecordState> {
       Required<&S::machine_uid>("machine_uid"),
       Required<&S::supervisor_walls>("supervisor_walls"),
       Required<&S::cgroups>("cgroups"),
+      Required<&S::cgroup_way>("cgroup_way"),
       Required<&S::guest_release>("guest_release"),
       Required<&S::supervisor_pid>("supervisor_pid"),
       Required<&S::start>("start"),

@@ -34,6 +34,9 @@ struct RecordState {
   uint32_t machine_uid = 0;
   std::vector<std::string> supervisor_walls;
   std::vector<std::string> cgroups;
+  // How they were got: "given", "scope of the system's manager", "scope of the user's manager",
+  // "plain", "none" (missing_limits says why).
+  std::string cgroup_way;
   std::string guest_release;
   // For people: nothing of ours signals by number.
   int64_t supervisor_pid = 0;

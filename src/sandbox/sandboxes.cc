@@ -41,6 +41,7 @@ RecordInfo ToInfo(StoredRecord stored) {
   info.name = stored.spec.name;
   info.image = stored.spec.image;
   info.cgroup = stored.spec.cgroup;
+  info.cgroups = state.cgroups;
   info.state = state.state;
   info.isolation = stored.spec.isolation;
   info.created_unix_ns = state.created_unix_ns;
@@ -163,7 +164,7 @@ Result<void> RemoveSandbox(const Home& home, const RecordInfo& record) {
     return Error(Code::kFailedPrecondition, Cat("sandbox ", shown, " is running"))
         .Remedy(Cat("msb stop ", shown));
   if (!record.name.empty()) ReleaseName(*sandboxes, record.name, record.id);
-  (void)TRY(RemoveCgroupOf(home.dir(), record.cgroup, record.id));
+  (void)TRY(RemoveCgroupOf(home.dir(), {record.cgroup, record.cgroups}, record.id));
   return sys::RemoveTreeAt(*sandboxes, record.id);
 }
 

@@ -44,7 +44,8 @@ struct RecordInfo {
   std::string id;
   std::string name;
   std::string image;
-  std::string cgroup;  // The delegated one that it was given, or empty.
+  std::string cgroup;                // The delegated one that it was given, or empty.
+  std::vector<std::string> cgroups;  // Where its machine's were made.
   State state = State::kEnded;
   Isolation isolation = Isolation::kVmEmulated;
   int64_t created_unix_ns = 0;

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include <cstdlib>
+
 #include "base/text.h"
 #include "sandbox/handover.h"
 #include "sandbox/sandboxes.h"
@@ -22,6 +24,11 @@ Result<UniqueFd> HandoverFd(const Handover& handover) {
   return fd;
 }
 
+std::string EnvironmentOrEmpty(const char* name) {
+  const char* value = ::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
 }  // namespace
 
 Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, BorrowedFd root_disk,
@@ -33,6 +40,9 @@ Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, BorrowedFd roo
   handover.vmm = parts.vmm;
   handover.kernel = parts.kernel;
   handover.initramfs = parts.initramfs;
+  // The supervisor has no environment of its own.
+  handover.runtime_dir = EnvironmentOrEmpty("XDG_RUNTIME_DIR");
+  handover.bus_address = EnvironmentOrEmpty("DBUS_SESSION_BUS_ADDRESS");
   UniqueFd memory = TRY(HandoverFd(handover));
   auto pair = TRY(sys::MakeSocketPair());
   UniqueFd null = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));

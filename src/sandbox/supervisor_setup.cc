@@ -13,9 +13,9 @@
 #include "jail/confine.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"
-#include "sandbox/cgroup_name.h"
 #include "sandbox/disk.h"
 #include "sandbox/supervisor.h"
+#include "sandbox/supervisor_cgroup.h"
 #include "sandbox/tsc.h"
 #include "sys/process.h"
 #include "sys/random.h"
@@ -25,66 +25,11 @@ namespace msb::sandbox {
 namespace {
 
 constexpr size_t kIdDigits = 12;
-// QEMU's own threads beside the guest's processors: init, main loop, RCU, and up to 64 for disk
-// requests (util/thread-pool.c); QEMU ends when it cannot make one.
-constexpr uint32_t kHelperCpuMilli = 500;
-constexpr uint32_t kMachinePids = 96;
 
 int64_t RealtimeNs() {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
-
-// What the host does not let us set is named in the record, and told by the client.
-Result<void> CheckRequired(const SupervisorParts& parts) {
-  if (!parts.spec.require_limits || parts.state.missing_limits.empty()) return {};
-  return Error(Code::kFailedPrecondition,
-               Cat("--require-limits: ", Join(parts.state.missing_limits, "; ")))
-      .Remedy("leave out --require-limits, or give a delegated cgroup: --cgroup DIR");
-}
-
-uint64_t MemoryLimit(const SandboxSpec& spec) {
-  return spec.isolation == Isolation::kVm ? VmmMemoryLimit(spec.memory_bytes)
-                                          : QemuMemoryLimit(spec.memory_bytes);
-}
-
-// The limits that the machine's cgroup sets.
-Result<void> MakeCgroup(BorrowedFd home, SupervisorParts& parts) {
-  auto make = [&]() -> Result<void> {
-    parts.cgroup_host = TRY(sys::CgroupHost::Find(parts.spec.cgroup));
-    parts.cgroup = TRY(sys::Cgroup::Create(*parts.cgroup_host, CgroupName(home, parts.record->id()),
-                                           {.memory_bytes = MemoryLimit(parts.spec),
-                                            .cpu_milli = parts.spec.cpus * 1000 + kHelperCpuMilli,
-                                            .pids = kMachinePids + parts.spec.cpus}));
-    return {};
-  };
-  auto made = make();
-  if (made) {
-    parts.state.missing_limits = parts.cgroup->missing();
-    parts.state.cgroups = parts.cgroup->Paths();
-    return CheckRequired(parts);
-  }
-  parts.cgroup_host.reset();
-  // A cgroup that was given and does not work is an error, not a reason to look further.
-  if (!parts.spec.cgroup.empty())
-    return std::move(made).error().Context(Cat("--cgroup ", Escape(parts.spec.cgroup, 200)));
-  parts.state.missing_limits = {
-      Cat("memory, cpu and pids, and the caller's cgroup not left: ", made.error().message())};
-  return CheckRequired(parts);
-}
-
-// A caller's cgroup may be ended or removed as a whole, and a sandbox must outlive that. After the
-// machine's start, because the move takes up to 14 ms, in which the guest boots.
-Result<void> LeaveCaller(SupervisorParts& parts) {
-  if (!parts.cgroup_host) return {};
-  auto left = sys::LeaveCallersCgroup(*parts.cgroup_host);
-  if (left) return {};
-  if (!parts.spec.cgroup.empty())
-    return std::move(left).error().Context(Cat("--cgroup ", Escape(parts.spec.cgroup, 200)));
-  parts.state.missing_limits.push_back(
-      Cat("the supervisor stays in its caller's cgroup: ", left.error().message()));
-  return CheckRequired(parts);
 }
 
 Result<void> StartMachine(const Handover& handover, UniqueFd root_disk, UniqueFd upper_disk,
@@ -161,14 +106,17 @@ Result<std::unique_ptr<Supervisor>> SetUp(event::Loop& loop, SupervisorInput& in
   parts.spec = handover.spec;
   parts.boot_deadline = std::chrono::milliseconds(handover.boot_deadline_ms);
   TRY(CheckSpec(parts.spec));
-  parts.record = TRY(Record::Create(input.home, parts.spec, sys::RandomId(kIdDigits)));
+  std::string id = sys::RandomId(kIdDigits);
+  // systemd makes the scope while we make record and disk.
+  ScopeAsked asked = AskForScope(handover, id);
+  parts.record = TRY(Record::Create(input.home, parts.spec, id));
   parts.state.created_unix_ns = RealtimeNs();
   parts.state.supervisor_pid = ::getpid();
   parts.clock.Mark("record");
   UniqueFd cache = TRY(sys::EnsureDirectory(input.home, "cache", 0700));
   UniqueFd upper = TRY(MakeDisk(cache, parts.record->dir(), parts.spec.storage_bytes));
   parts.clock.Mark("disk");
-  TRY(MakeCgroup(input.home, parts));
+  TRY(MakeCgroup(input.home, std::move(asked), parts));
   parts.clock.Mark("cgroup");
   parts.backend = parts.spec.isolation == Isolation::kVm ? MakeVmmBackend(handover.vmm)
                                                          : MakeQemuBackend(HostTscKhz(cache));

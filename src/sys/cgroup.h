@@ -51,8 +51,9 @@ struct CgroupHost {
 
   // The transient scope `unit`, in which systemd has put this process. Fails when it has not.
   static Result<CgroupHost> OfScope(std::string_view unit);
-  // The scope at `path`, for gc and after a crash.
-  static CgroupHost AtScope(std::string path);
+  // The scope at `path`, for gc and after a crash. kNotFound when it has gone, kInvalidArgument
+  // when that is no cgroup of version 2.
+  static Result<CgroupHost> AtScope(std::string path);
 
   // Ours are its children: nobody else makes any there.
   bool is_ours_alone() const { return way == Way::kScope; }

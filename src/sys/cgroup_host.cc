@@ -160,7 +160,12 @@ Result<CgroupHost> CgroupHost::OfScope(std::string_view unit) {
   return AtScope(v2->root + path);
 }
 
-CgroupHost CgroupHost::AtScope(std::string path) {
+Result<CgroupHost> CgroupHost::AtScope(std::string path) {
+  UniqueFd dir = TRY(OpenAt(Cwd(), path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  struct statfs info {};
+  if (::fstatfs(dir.get(), &info) == -1) return Error::Errno(Cat("statfs ", path));
+  if (info.f_type != CGROUP2_SUPER_MAGIC)
+    return Error(Code::kInvalidArgument, Cat(path, " is no cgroup of version 2"));
   CgroupHost host;
   host.way = Way::kScope;
   std::vector<std::string> controllers = OfferedControllers(path);

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finding a cgroup for a sandbox.
+
+#include "sandbox/supervisor_cgroup.h"
+
+#include <unistd.h>
+
+#include "base/text.h"
+#include "sandbox/cgroup_name.h"
+
+namespace msb::sandbox {
+namespace {
+
+// QEMU's own threads beside the guest's processors: init, main loop, RCU, and up to 64 for disk
+// requests (util/thread-pool.c); QEMU ends when it cannot make one.
+constexpr uint32_t kHelperCpuMilli = 500;
+constexpr uint32_t kMachinePids = 96;
+// A manager answers within milliseconds; one that hangs must not keep a sandbox from its start.
+constexpr auto kManagerPatience = std::chrono::seconds(2);
+
+// What the host does not let us set is named in the record, and told by the client.
+Result<void> CheckRequired(const SupervisorParts& parts) {
+  if (!parts.spec.require_limits || parts.state.missing_limits.empty()) return {};
+  return Error(Code::kFailedPrecondition,
+               Cat("--require-limits: ", Join(parts.state.missing_limits, "; ")))
+      .Remedy("leave out --require-limits, or give a delegated cgroup: --cgroup DIR");
+}
+
+uint64_t MemoryLimit(const SandboxSpec& spec) {
+  return spec.isolation == Isolation::kVm ? VmmMemoryLimit(spec.memory_bytes)
+                                          : QemuMemoryLimit(spec.memory_bytes);
+}
+
+Result<sys::CgroupHost> InScope(sys::ScopeRequest& request) {
+  TRY(request.Await());
+  auto host = TRY(sys::CgroupHost::OfScope(request.unit()));
+  TRY(sys::LeaveCallersCgroup(host));
+  return host;
+}
+
+Result<sys::CgroupHost> FindHost(ScopeAsked& asked, SupervisorParts& parts) {
+  std::string& way = parts.state.cgroup_way;
+  if (asked) {
+    way = Cat("scope of ", ::geteuid() == 0 ? "the system's" : "the user's", " manager");
+    sys::ScopeRequest request = TRY(std::move(*asked));
+    return InScope(request);
+  }
+  way = parts.spec.cgroup.empty() ? "plain" : "given";
+  return sys::CgroupHost::Find(parts.spec.cgroup);
+}
+
+}  // namespace
+
+ScopeAsked AskForScope(const Handover& handover, std::string_view id) {
+  if (!handover.spec.cgroup.empty() || !sys::SystemdOwnsCgroups()) return std::nullopt;
+  auto ask = [&]() -> Result<sys::ScopeRequest> {
+    TRY(sys::CheckScopesWork());
+    return sys::ScopeRequest::Send(
+        ScopeName(id), Cat("microsandbox ", id),
+        sys::ManagerSockets(::geteuid(), handover.runtime_dir, handover.bus_address),
+        Deadline::After(kManagerPatience));
+  };
+  return ask();
+}
+
+Result<void> MakeCgroup(BorrowedFd home, ScopeAsked asked, SupervisorParts& parts) {
+  auto make = [&]() -> Result<void> {
+    parts.cgroup_host = TRY(FindHost(asked, parts));
+    std::string name = parts.cgroup_host->is_ours_alone() ? std::string(kMachineOfScope)
+                                                          : CgroupName(home, parts.record->id());
+    parts.cgroup = TRY(sys::Cgroup::Create(*parts.cgroup_host, name,
+                                           {.memory_bytes = MemoryLimit(parts.spec),
+                                            .cpu_milli = parts.spec.cpus * 1000 + kHelperCpuMilli,
+                                            .pids = kMachinePids + parts.spec.cpus}));
+    return {};
+  };
+  auto made = make();
+  if (made) {
+    parts.state.missing_limits = parts.cgroup->missing();
+    parts.state.cgroups = parts.cgroup->Paths();
+    return CheckRequired(parts);
+  }
+  // A cgroup that was given and does not work is an error, not a reason to look further.
+  if (!parts.spec.cgroup.empty())
+    return std::move(made).error().Context(Cat("--cgroup ", Escape(parts.spec.cgroup, 200)));
+  bool left = parts.cgroup_host && parts.cgroup_host->is_ours_alone();
+  parts.cgroup_host.reset();
+  parts.state.cgroup_way = "none";
+  parts.state.missing_limits = {Cat("memory, cpu and pids",
+                                    left ? "" : ", and the caller's cgroup not left", ": ",
+                                    made.error().message())};
+  return CheckRequired(parts);
+}
+
+Result<void> LeaveCaller(SupervisorParts& parts) {
+  if (!parts.cgroup_host || parts.cgroup_host->is_ours_alone()) return {};
+  auto left = sys::LeaveCallersCgroup(*parts.cgroup_host);
+  if (left) return {};
+  if (!parts.spec.cgroup.empty())
+    return std::move(left).error().Context(Cat("--cgroup ", Escape(parts.spec.cgroup, 200)));
+  parts.state.missing_limits.push_back(
+      Cat("the supervisor stays in its caller's cgroup: ", left.error().message()));
+  return CheckRequired(parts);
+}
+
+}  // namespace msb::sandbox
