@@ -120,15 +120,17 @@ KvmTrial RunGuest(BorrowedFd vcpu, std::span<const std::byte> shared) {
   return {};
 }
 
+KvmTrial OpenFailed(const Error& error) {
+  int why = error.sys_errno();
+  auto failure = why == ENOENT || why == ENXIO || why == ENODEV ? KvmFailure::kAbsent
+                 : why == EACCES || why == EPERM                ? KvmFailure::kForbidden
+                                                                : KvmFailure::kOpen;
+  return {failure, why, 0};
+}
+
 KvmTrial TryHere(const std::string& device) {
   auto kvm = sys::OpenAt(sys::Cwd(), device, O_RDWR);
-  if (!kvm) {
-    int error = kvm.error().sys_errno();
-    auto failure = error == ENOENT || error == ENXIO || error == ENODEV ? KvmFailure::kAbsent
-                   : error == EACCES || error == EPERM                  ? KvmFailure::kForbidden
-                                                                        : KvmFailure::kOpen;
-    return {failure, error, 0};
-  }
+  if (!kvm) return OpenFailed(kvm.error());
   if (Control(*kvm, KVM_GET_API_VERSION, nullptr) != KVM_API_VERSION)
     return {KvmFailure::kVersion, errno, 0};
   UniqueFd vm(Control(*kvm, KVM_CREATE_VM, nullptr));
@@ -160,6 +162,11 @@ int EncodeTrial(const KvmTrial& trial) {
 
 KvmTrial DecodeTrial(int status) {
   return {static_cast<KvmFailure>(status & 7), 0, static_cast<uint32_t>(status >> 3) & 31};
+}
+
+KvmTrial TryOpenKvm(const std::string& device) {
+  auto kvm = sys::OpenAt(sys::Cwd(), device, O_RDWR);
+  return kvm ? KvmTrial{} : OpenFailed(kvm.error());
 }
 
 KvmTrial TryKvm(const std::string& device) {

@@ -27,6 +27,9 @@ struct KvmTrial {
   uint32_t exit_reason = 0;  // KVM_EXIT_* when it ran otherwise than it should.
 };
 
+// Opens the device and closes it: kNone, kAbsent, kForbidden or kOpen.
+KvmTrial TryOpenKvm(const std::string& device = "/dev/kvm");
+
 // Runs the guest in a child process, for at most two seconds.
 KvmTrial TryKvm(const std::string& device = "/dev/kvm");
 

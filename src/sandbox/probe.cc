@@ -16,20 +16,17 @@
 namespace msb::sandbox {
 namespace {
 
-constexpr const char* kDevice = "/dev/kvm";
 constexpr const char* kCacheName = "kvm-probe";
 
 // Whatever could change the answer: another boot, another device node or mode, another user.
-std::string CacheKey() {
+std::string CacheKey(const char* device) {
   std::string key = "1";
   if (auto boot = sys::ReadFileAt(sys::Cwd(), "/proc/sys/kernel/random/boot_id", 64))
     key += Cat(" ", boot->substr(0, 36));
-  if (auto found = sys::FindAt(sys::Cwd(), kDevice); found && *found) {
+  if (auto found = sys::FindAt(sys::Cwd(), device); found && *found) {
     const struct stat& st = **found;
     key += Cat(" ", st.st_rdev, " ", st.st_ino, " ", st.st_mode, " ", st.st_uid, " ", st.st_gid,
                " ", st.st_ctim.tv_sec, ".", st.st_ctim.tv_nsec);
-  } else {
-    key += " absent";
   }
   key += Cat(" ", ::geteuid(), " ", ::getegid());
   std::array<gid_t, 256> groups;
@@ -42,12 +39,12 @@ std::string CacheKey() {
 bool Lasts(const KvmTrial& trial) {
   switch (trial.failure) {
     case KvmFailure::kNone:
-    case KvmFailure::kAbsent:
-    case KvmFailure::kForbidden:
     case KvmFailure::kVersion:
       return true;
     case KvmFailure::kCannotRun:
       return trial.exit_reason != 0;  // 0: the child that asked was killed.
+    case KvmFailure::kAbsent:
+    case KvmFailure::kForbidden:
     case KvmFailure::kOpen:
     case KvmFailure::kSetUp:
     case KvmFailure::kHung:
@@ -68,11 +65,13 @@ std::optional<KvmAnswer> ReadCache(BorrowedFd dir, const std::string& key) {
 
 }  // namespace
 
-KvmAnswer ProbeKvm(BorrowedFd cache_dir, ProbeMode mode) {
-  std::string key = CacheKey();
+KvmAnswer ProbeKvm(BorrowedFd cache_dir, ProbeMode mode, const char* device) {
+  if (KvmTrial opened = TryOpenKvm(device); opened.failure != KvmFailure::kNone)
+    return AdviseKvm(opened, ReadKvmSurroundings());
+  std::string key = CacheKey(device);
   if (mode == ProbeMode::kCached)
     if (auto answer = ReadCache(cache_dir, key)) return *answer;
-  KvmTrial trial = TryKvm(kDevice);
+  KvmTrial trial = TryKvm(device);
   KvmAnswer answer = AdviseKvm(trial, ReadKvmSurroundings());
   // What a busy host or another hypervisor may have caused is asked again next time: the default
   // must not stay weaker than it need be. A cache that cannot be written costs the next run some
@@ -85,7 +84,7 @@ KvmAnswer ProbeKvm(BorrowedFd cache_dir, ProbeMode mode) {
 }
 
 Result<Choice> ChooseIsolation(BorrowedFd cache_dir, std::optional<Isolation> asked,
-                               std::optional<Isolation> required) {
+                               std::optional<Isolation> required, const char* device) {
   if (asked == Isolation::kProcess)
     return Error(Code::kUnimplemented, "--isolation process: this build has no process yet")
         .Remedy("leave --isolation out: the default is the strongest level this host can give");
@@ -96,7 +95,7 @@ Result<Choice> ChooseIsolation(BorrowedFd cache_dir, std::optional<Isolation> as
         .Remedy("leave one of the two out");
   if (no_vm_asked) return Choice{Isolation::kVmEmulated, ""};
 
-  auto kvm = ProbeKvm(cache_dir);
+  auto kvm = ProbeKvm(cache_dir, ProbeMode::kCached, device);
   if (kvm.usable) return Choice{Isolation::kVm, ""};
   if (asked == Isolation::kVm || required == Isolation::kVm)
     return Error(Code::kFailedPrecondition,

@@ -34,9 +34,13 @@ struct KvmAnswer {
 };
 
 // Runs a few dozen bytes of 64-bit guest code that uses a BMI instruction, in a child. The answer
-// is kept under `cache_dir` by boot id, identity of /dev/kvm, uid and groups; kFresh tries again.
+// is kept under `cache_dir` by boot id, identity of the device, uid and groups; kFresh tries again.
+// Whether the device can be opened is asked each time: a module that went, or a cgroup that
+// forbids it, changes nothing of what the device looks like.
 enum class ProbeMode : uint8_t { kCached, kFresh };
-KvmAnswer ProbeKvm(BorrowedFd cache_dir, ProbeMode mode = ProbeMode::kCached);
+inline constexpr const char* kKvmDevice = "/dev/kvm";
+KvmAnswer ProbeKvm(BorrowedFd cache_dir, ProbeMode mode = ProbeMode::kCached,
+                   const char* device = kKvmDevice);
 
 // The strongest level the host can give, or the one asked for. `note` is the line for stderr when
 // it is not `vm`. Never kProcess unless asked for.
@@ -45,7 +49,7 @@ struct Choice {
   std::string note;
 };
 Result<Choice> ChooseIsolation(BorrowedFd cache_dir, std::optional<Isolation> asked,
-                               std::optional<Isolation> required);
+                               std::optional<Isolation> required, const char* device = kKvmDevice);
 
 // Everything, for `msb doctor`.
 std::vector<HostCheck> CheckHost(BorrowedFd home);

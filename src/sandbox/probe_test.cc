@@ -78,13 +78,15 @@ class Choosing : public Test {
   }
   ~Choosing() override { (void)sys::RemoveTreeAt(sys::Cwd(), path_); }
   // As if the probe had found this out, whatever this host can do.
-  void Remember(std::string_view usable) {
-    (void)ProbeKvm(dir_);
+  void Remember(std::string_view usable, const char* device = kDevice) {
+    (void)ProbeKvm(dir_, ProbeMode::kFresh, device);
     auto kept = sys::ReadFileAt(dir_, "kvm-probe", 8192);
     ASSERT_TRUE(kept);
     std::string key = kept->substr(0, kept->find('\n'));
     ASSERT_TRUE(sys::ReplaceFileAt(dir_, "kvm-probe", Cat(key, "\n", usable, "\nas told\n\n")));
   }
+  // Can be opened on any host, which is all that is asked of a device whose answer is remembered.
+  static constexpr const char* kDevice = "/dev/null";
   std::string path_;
   UniqueFd dir_;
 };
@@ -92,18 +94,18 @@ class Choosing : public Test {
 TEST_F(Choosing, TakesVmWhereKvmRunsGuests) {
   Remember("yes");
   for (auto required : {std::optional<Isolation>(), std::optional(Isolation::kVm)}) {
-    auto choice = ChooseIsolation(dir_, std::nullopt, required);
+    auto choice = ChooseIsolation(dir_, std::nullopt, required, kDevice);
     ASSERT_TRUE(choice);
     EXPECT_EQ(choice->isolation, Isolation::kVm);
     EXPECT_EQ(choice->note, "");
   }
-  EXPECT_EQ(ChooseIsolation(dir_, Isolation::kVmEmulated, std::nullopt)->isolation,
+  EXPECT_EQ(ChooseIsolation(dir_, Isolation::kVmEmulated, std::nullopt, kDevice)->isolation,
             Isolation::kVmEmulated);
 }
 
 TEST_F(Choosing, NeverSlidesToProcessAndNamesWhatItIsNot) {
   Remember("no");
-  auto choice = ChooseIsolation(dir_, std::nullopt, std::nullopt);
+  auto choice = ChooseIsolation(dir_, std::nullopt, std::nullopt, kDevice);
   ASSERT_TRUE(choice);
   EXPECT_EQ(choice->isolation, Isolation::kVmEmulated);
   EXPECT_TRUE(choice->note.starts_with("isolation vm-emulated: ")) << choice->note;
@@ -116,21 +118,34 @@ TEST_F(Choosing, RefusesWhatItCannotGive) {
         {std::nullopt, Isolation::kVm},
         {Isolation::kProcess, std::nullopt},
         {Isolation::kVmEmulated, Isolation::kVm}}) {
-    auto choice = ChooseIsolation(dir_, asked, required);
+    auto choice = ChooseIsolation(dir_, asked, required, kDevice);
     ASSERT_FALSE(choice);
     EXPECT_FALSE(choice.error().remedy().empty());
   }
 }
 
+TEST_F(Choosing, AsksWhetherTheDeviceCanBeOpenedWhateverIsRemembered) {
+  std::string device = path_ + "/device";
+  ASSERT_TRUE(sys::ReplaceFileAt(dir_, "device", ""));
+  Remember("yes", device.c_str());
+  ASSERT_TRUE(ProbeKvm(dir_, ProbeMode::kCached, device.c_str()).usable);
+  ASSERT_TRUE(sys::UnlinkAt(dir_, "device"));
+  EXPECT_EQ(ProbeKvm(dir_, ProbeMode::kCached, device.c_str()).reason, "this host has no /dev/kvm");
+  EXPECT_TRUE(sys::ReadFileAt(dir_, "kvm-probe", 8192)->find("\nyes\n") != std::string::npos)
+      << "it may come back as it was";
+}
+
 TEST_F(Choosing, TheAnswerIsRememberedAndAForeignCacheIsNotBelieved) {
-  auto first = ProbeKvm(dir_);
-  auto kept = sys::ReadFileAt(dir_, "kvm-probe", 8192);
-  ASSERT_TRUE(kept);
-  EXPECT_EQ(ProbeKvm(dir_).reason, first.reason);
+  auto ask = [&] { return ProbeKvm(dir_, ProbeMode::kCached, kDevice); };
+  auto first = ask();
+  ASSERT_TRUE(sys::ReadFileAt(dir_, "kvm-probe", 8192));
+  EXPECT_EQ(ask().reason, first.reason);
+  Remember("yes");
+  EXPECT_TRUE(ask().usable);
   ASSERT_TRUE(sys::ReplaceFileAt(dir_, "kvm-probe", "another key\nyes\n\n\n"));
-  EXPECT_EQ(ProbeKvm(dir_).usable, first.usable);
+  EXPECT_EQ(ask().usable, first.usable);
   ASSERT_TRUE(sys::ReplaceFileAt(dir_, "kvm-probe", "garbage"));
-  EXPECT_EQ(ProbeKvm(dir_).reason, first.reason);
+  EXPECT_EQ(ask().reason, first.reason);
 }
 
 }  // namespace

@@ -25,9 +25,10 @@ def parts():
     pytest.fail(f"no guest kernel beside {BIN}", pytrace=False)
 
 
-def refused(msb, *words, code=125, prefix=(), env=None):
+def refused(msb, *words, code=125, prefix=(), env=None, program=None):
     """Runs what must be refused; its message. Lines about the isolation and the limits in force do not count."""
-    done = subprocess.run([*prefix, *msb.argv(*words)], capture_output=True, timeout=120,
+    argv = msb.argv(*words)
+    done = subprocess.run([*prefix, str(program or argv[0]), *argv[1:]], capture_output=True, timeout=120,
                           env={**msb.env, **(env or {})}, stdin=subprocess.DEVNULL)
     text = done.stderr.decode()
     assert done.returncode == code, text

@@ -85,7 +85,7 @@ def component(lab, program, tests, results):
 
 
 # What tools/test runs of the functional suite on isolation vm; tools/soak runs all of it.
-ON_VM = ("exe_runs_and_leaves_no_trace or isolation_in_force or much_data or out_of_memory or "
+ON_VM = ("test_kvm or exe_runs_and_leaves_no_trace or isolation_in_force or much_data or out_of_memory or "
          "status_of_a_run or killing_the_machine or killing_the_supervisor or other_sandboxes_live_on")
 
 

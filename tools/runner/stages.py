@@ -172,5 +172,5 @@ STAGES = [
     Stage("boots", "tests/vmm: msb-vmm alone on KVM, each end of a machine", lab.on_kvm("vmm"),
           ("release", "guest", "images", "lab"), place=IN_LAB),
     Stage("functional-vm", "tests/functional on isolation vm: a choice of them; tools/soak vm runs all",
-          lab.on_kvm("functional", lab.ON_VM), ("release", "guest", "images", "lab"), place=IN_LAB),
+          lab.on_kvm("functional", lab.ON_VM, timeout=1500), ("release", "guest", "images", "lab"), place=IN_LAB),
 ]
