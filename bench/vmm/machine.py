@@ -83,7 +83,10 @@ class Machine:
                 self.stderr += data
                 gone = gone or not data
                 continue
-            data = end.recv(1 << 20)
+            try:
+                data = end.recv(1 << 20)
+            except ConnectionResetError:  # It has gone, and not read all that was sent to it.
+                data = b""
             if end is self.console:
                 self.console_text += data
                 if self.verbose and data:

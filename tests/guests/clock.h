@@ -18,7 +18,7 @@ void StartInterruptsAndClock();
 uint64_t Now();
 // Interrupts of a line of the I/O APIC so far.
 uint32_t InterruptsOf(uint32_t line);
-// Halts until an interrupt comes, for a millisecond at most.
+// Halts until an interrupt comes, for some milliseconds at most.
 void Doze();
 
 // False when `condition` did not come true in time.

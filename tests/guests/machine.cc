@@ -27,6 +27,8 @@ struct MapEntry {
 };
 
 constexpr uint32_t kConsoleReceive = 0, kConsoleTransmit = 1;
+// The host's word to go on. Whatever else it sends is there to fill buffers.
+constexpr char kGo = 'g';
 
 template <class T>
 const T& At(uint64_t address) {
@@ -173,7 +175,9 @@ void Machine::Send() {
 }
 
 void Machine::Say(const Text& line) {
-  Need(said_size_ + line.size() + 1 <= sizeof said_);
+  Need(said_size_ + line.size() + 2 <= sizeof said_);
+  // Whatever an abuse made the console say stays on a line of its own.
+  said_[said_size_++] = '\n';
   memcpy(said_ + said_size_, line.data(), line.size());
   said_size_ += line.size();
   said_[said_size_++] = '\n';
@@ -187,10 +191,13 @@ void Machine::GiveConsoleBack() {
 }
 
 void Machine::WaitForHost() {
-  Descriptor chain[] = {{AddressOf(answer_), 1, kWrite, 0}};
-  Used used;
-  // What comes after the host's first byte waits for those who abuse the console.
-  Need(console().Do(kConsoleReceive, chain, 1, used) && used.written == 1);
+  Descriptor chain[] = {{AddressOf(answer_), sizeof answer_, kWrite, 0}};
+  for (;;) {
+    Used used;
+    Need(console().Do(kConsoleReceive, chain, 1, used) && used.written <= sizeof answer_);
+    for (uint32_t i = 0; i < used.written; i++)
+      if (ReadAt<char>(AddressOf(answer_) + i) == kGo) return;
+  }
 }
 
 void Machine::Begin() {
@@ -212,8 +219,10 @@ void Machine::CaseNeedsReset(Driver& driver, const char* what) {
   uint32_t pending = driver.Read(VIRTIO_MMIO_INTERRUPT_STATUS);
   Text detail;
   if (!told) detail << "status " << Hex{driver.Status()};
-  bool ok = told && (pending & VIRTIO_MMIO_INT_CONFIG) != 0;
+  bool interrupted = told && driver.WaitInterrupt();
+  bool ok = interrupted && (pending & VIRTIO_MMIO_INT_CONFIG) != 0;
   if (told && !ok) detail << "interrupt status " << Hex{pending};
+  if (told && !interrupted) detail << ", no interrupt came";
   CaseSurvives(driver, what, ok, detail);
 }
 

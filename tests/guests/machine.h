@@ -4,10 +4,10 @@
 //
 //   guest                              test
 //   begin FAMILY                 ->          (takes a first measurement)
-//                                <-    a byte
+//                                <-    g, then as much else as a family wants
 //   case DEVICE/WHAT ok|bad ...  ->          one line a case
 //   done COUNT                   ->          (takes a second one)
-//                                <-    a byte
+//                                <-    g
 //   triple fault: there is no other way out
 
 #pragma once

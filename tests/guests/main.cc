@@ -15,6 +15,7 @@ struct Named {
 };
 constexpr Named kFamilies[] = {
     {"registers", AbuseRegisters},
+    {"rings", AbuseRings},
 };
 
 constinit Machine machine{};

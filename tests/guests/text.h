@@ -27,11 +27,16 @@ class Text {
   }
 
   const char* data() const { return bytes_; }
+  // Ends with a zero.
+  const char* c_str() {
+    bytes_[size_] = '\0';
+    return bytes_;
+  }
   size_t size() const { return size_; }
 
  private:
   void Add(char c) {
-    if (size_ < sizeof bytes_) bytes_[size_++] = c;
+    if (size_ < sizeof bytes_ - 1) bytes_[size_++] = c;
   }
   Text& Digits(uint64_t number, unsigned base) {
     char digits[20];

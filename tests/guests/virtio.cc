@@ -66,6 +66,15 @@ bool Driver::WaitNeedsReset() const {
   return WaitFor([this] { return NeedsReset(); });
 }
 
+bool Driver::WaitInterrupt() const {
+  return WaitFor([this] { return InterruptsOf(line_) != interrupts_before_; });
+}
+
+void Driver::SetDriverOk() {
+  interrupts_before_ = InterruptsOf(line_);
+  Write(VIRTIO_MMIO_STATUS, kRunning);
+}
+
 void Driver::SetFeatures(uint64_t features) const {
   for (uint32_t half = 0; half < 2; half++) {
     Write(VIRTIO_MMIO_DRIVER_FEATURES_SEL, half);

@@ -103,6 +103,8 @@ class Driver {
   uint64_t Offered() const;
   bool NeedsReset() const { return (Status() & kNeedsReset) != 0; }
   bool WaitNeedsReset() const;
+  // An interrupt since DRIVER_OK.
+  bool WaitInterrupt() const;
 
   // 3.1.1, in its order. Start() is all of it.
   void Reset() const { Write(VIRTIO_MMIO_STATUS, 0); }
@@ -113,7 +115,7 @@ class Driver {
   void SetQueue(uint32_t queue, const QueuePlace& place) const;
   // Each at its largest, empty.
   void SetAllQueues();
-  void SetDriverOk() const { Write(VIRTIO_MMIO_STATUS, kRunning); }
+  void SetDriverOk();
   bool Start();
 
   uint32_t LargestQueue(uint32_t queue) const;
@@ -127,6 +129,7 @@ class Driver {
   const char* name_;
   uint64_t window_;
   uint32_t line_;
+  uint32_t interrupts_before_;
   Ring rings_[kMaxQueues];
 };
 
