@@ -11,13 +11,12 @@
 
 #include "base/text.h"
 #include "base/units.h"
+#include "sandbox/cgroup_check.h"
 #include "sandbox/probe.h"
 #include "sandbox/sandboxes.h"
-#include "sys/cgroup.h"
 #include "sys/file.h"
 #include "sys/fork.h"
 #include "sys/landlock.h"
-#include "sys/random.h"
 
 namespace msb::sandbox {
 namespace {
@@ -122,30 +121,6 @@ HostCheck CheckLandlock() {
   check.result = abi.error().message();
   check.cost = "the supervisor and QEMU cannot be walled in, so nothing starts";
   check.fix = "boot with lsm=landlock,... on the kernel's command line (CONFIG_SECURITY_LANDLOCK)";
-  return check;
-}
-
-HostCheck CheckCgroup() {
-  HostCheck check{.name = "cgroup", .tried = "made a cgroup with limits for memory, cpu and pids"};
-  auto fail = [&](const Error& error) {
-    check.state = CheckState::kWarning;
-    check.result = error.message();
-    check.cost =
-        "limits are rlimits: memory is bounded, cpu and pids are not; --require-limits "
-        "refuses";
-    check.fix = error.remedy().empty() ? "give a delegated cgroup, or run as root" : error.remedy();
-    return check;
-  };
-  auto host = sys::CgroupHost::Find("");
-  if (!host) return fail(host.error());
-  auto cgroup = sys::Cgroup::Create(*host, Cat("doctor-", sys::RandomId(8)),
-                                    {.memory_bytes = 64 * kMiB, .cpu_milli = 1000, .pids = 32});
-  if (!cgroup) return fail(cgroup.error());
-  auto missing = cgroup->missing();
-  auto removed = cgroup->Remove();
-  if (!missing.empty()) return fail(Error(Code::kFailedPrecondition, Join(missing, "; ")));
-  if (!removed) return fail(removed.error());
-  check.result = cgroup->has_v1() ? "made, version 1" : "made, version 2";
   return check;
 }
 

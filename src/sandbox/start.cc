@@ -4,8 +4,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#include <cstdlib>
-
 #include "base/text.h"
 #include "sandbox/handover.h"
 #include "sandbox/sandboxes.h"
@@ -24,11 +22,6 @@ Result<UniqueFd> HandoverFd(const Handover& handover) {
   return fd;
 }
 
-std::string EnvironmentOrEmpty(const char* name) {
-  const char* value = ::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 }  // namespace
 
 Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, BorrowedFd root_disk,
@@ -41,8 +34,8 @@ Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, BorrowedFd roo
   handover.kernel = parts.kernel;
   handover.initramfs = parts.initramfs;
   // The supervisor has no environment of its own.
-  handover.runtime_dir = EnvironmentOrEmpty("XDG_RUNTIME_DIR");
-  handover.bus_address = EnvironmentOrEmpty("DBUS_SESSION_BUS_ADDRESS");
+  handover.runtime_dir = sys::GetEnv("XDG_RUNTIME_DIR").value_or("");
+  handover.bus_address = sys::GetEnv("DBUS_SESSION_BUS_ADDRESS").value_or("");
   UniqueFd memory = TRY(HandoverFd(handover));
   auto pair = TRY(sys::MakeSocketPair());
   UniqueFd null = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));

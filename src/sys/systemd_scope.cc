@@ -24,7 +24,8 @@ constexpr const char* kBus = "org.freedesktop.DBus";
 constexpr const char* kBusPath = "/org/freedesktop/DBus";
 constexpr uint32_t kHello = 1, kAddMatch = 2, kStart = 3;  // Serials of our calls.
 constexpr size_t kMaxLine = 512;
-constexpr const char* kRemedy = "see: systemctl status; or give a delegated cgroup: --cgroup DIR";
+constexpr std::string_view kRemedy =
+    "see: systemctl status; or give a delegated cgroup: --cgroup DIR";
 
 Error Unavailable(std::string message) { return Error(Code::kUnavailable, std::move(message)); }
 
@@ -249,10 +250,9 @@ Result<void> ScopeRequest::Connect() {
     tried_ += Cat(tried_.empty() ? "" : "; ", sent.error().message());
   }
   return Unavailable(Cat("no manager of systemd answers: ", tried_))
-      .Remedy(::geteuid() == 0
-                  ? kRemedy
-                  : "log in as this user (or: loginctl enable-linger), or give a delegated cgroup: "
-                    "--cgroup DIR");
+      .Remedy(::geteuid() == 0 ? std::string(kRemedy)
+                               : Cat("log in as this user (or, as root: loginctl enable-linger ",
+                                     ::geteuid(), "), or give a delegated cgroup: --cgroup DIR"));
 }
 
 Result<void> ScopeRequest::Await() {
