@@ -18,12 +18,15 @@ constexpr uint32_t kMachinePids = 96;
 // A manager answers within milliseconds; one that hangs must not keep a sandbox from its start.
 constexpr auto kManagerPatience = std::chrono::seconds(2);
 
-// What the host does not let us set is named in the record, and told by the client.
-Result<void> CheckRequired(const SupervisorParts& parts) {
+// What the host does not let us set is named in the record, and told by the client. `remedy`: of
+// what failed; empty when none is known.
+Result<void> CheckRequired(const SupervisorParts& parts, std::string_view remedy = "") {
   if (!parts.spec.require_limits || parts.state.missing_limits.empty()) return {};
   return Error(Code::kFailedPrecondition,
                Cat("--require-limits: ", Join(parts.state.missing_limits, "; ")))
-      .Remedy("leave out --require-limits, or give a delegated cgroup: --cgroup DIR");
+      .Remedy(remedy.empty()
+                  ? "leave out --require-limits, or give a delegated cgroup: --cgroup DIR"
+                  : remedy);
 }
 
 uint64_t MemoryLimit(const SandboxSpec& spec) {
@@ -89,7 +92,7 @@ Result<void> MakeCgroup(BorrowedFd home, ScopeAsked asked, SupervisorParts& part
   parts.state.missing_limits = {Cat("memory, cpu and pids",
                                     left ? "" : ", and the caller's cgroup not left", ": ",
                                     made.error().message())};
-  return CheckRequired(parts);
+  return CheckRequired(parts, made.error().remedy());
 }
 
 Result<void> LeaveCaller(SupervisorParts& parts) {

@@ -89,8 +89,9 @@ ON_VM = ("test_kvm or exe_runs_and_leaves_no_trace or isolation_in_force or much
          "status_of_a_run or killing_the_machine or killing_the_supervisor or other_sandboxes_live_on")
 
 
-def on_kvm(suite, select=None, timeout=900):
-    """A suite of the built programs as it is, where KVM works and the default isolation is vm."""
+def on_kvm(suite, select=None, timeout=900, init="plain"):
+    """A suite of the built programs as it is, where KVM works and the default isolation is vm. `suite` is a
+    folder or file of tests/."""
     def run(log):
         root = as_root(log)
         if root is None:
@@ -100,7 +101,7 @@ def on_kvm(suite, select=None, timeout=900):
             suites.copy_for_all(place)
             answers = place / "answers"
             answers.mkdir()
-            log.run(*root, LAB, "--write", answers, "--timeout", timeout, "--env", f"MSB_BIN={place}/bin",
+            log.run(*root, LAB, "--init", init, "--write", answers, "--timeout", timeout, "--env", f"MSB_BIN={place}/bin",
                     "--env", f"MSB_TESTCASES={place}/testcases", "--env", f"MSB_TEST_IMAGES={place}/images",
                     "--env", "PYTHONDONTWRITEBYTECODE=1", "--env", f"MSB_GUEST={place}/lib/microsandbox", "--env",
                     "MSB_TEST_ISOLATION=vm", "--cwd", place, "--",

@@ -173,4 +173,6 @@ STAGES = [
           ("release", "guest", "images", "lab"), place=IN_LAB),
     Stage("functional-vm", "tests/functional on isolation vm: a choice of them; tools/soak vm runs all",
           lab.on_kvm("functional", lab.ON_VM, timeout=1500), ("release", "guest", "images", "lab"), place=IN_LAB),
+    Stage("systemd", "transient scopes, of root and of an ordinary user, in a lab whose init is systemd",
+          lab.on_kvm("functional/test_scope.py", init="systemd"), ("release", "guest", "images", "lab"), place=IN_LAB),
 ]
