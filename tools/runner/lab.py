@@ -114,3 +114,10 @@ def on_kvm(suite, select=None, timeout=900, init="plain"):
         finally:
             shutil.rmtree(place, ignore_errors=True)
     return run
+
+
+def baseline(log):
+    """Counts that may only fall: exits, faults, system calls, code. What is above is in the log's end."""
+    if as_root(log) is None:
+        return counts.one("root for the lab", False)
+    return counts.one("bench/baseline/counts.json: nothing grew", log.run("python3", "-B", "bench/baseline/check", timeout=300))

@@ -169,6 +169,8 @@ STAGES = [
     Stage("lab", "the KVM lab itself: its runs, its machine, its end", lab.itself, ("release",), True, IN_LAB),
     Stage("lab-components", "component tests that meet KVM or cgroups, in labs of 6.12 and 6.1", lab.components,
           ("dev", "lab"), place=IN_LAB),
+    Stage("baseline", "what a start takes, in counts that may only fall", lab.baseline, ("release", "guest", "lab"),
+          place=IN_LAB),
     Stage("boots", "tests/vmm: msb-vmm alone on KVM, each end of a machine", lab.on_kvm("vmm"),
           ("release", "guest", "images", "lab"), place=IN_LAB),
     Stage("functional-vm", "tests/functional on isolation vm: a choice of them; tools/soak vm runs all",
