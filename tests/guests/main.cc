@@ -14,8 +14,8 @@ struct Named {
   Family abuse;
 };
 constexpr Named kFamilies[] = {
-    {"registers", AbuseRegisters},
-    {"rings", AbuseRings},
+    {"registers", AbuseRegisters}, {"rings", AbuseRings},   {"configuration", AbuseConfiguration},
+    {"disks", AbuseDisks},         {"random", AbuseRandom}, {"balloon", AbuseBalloon},
 };
 
 constinit Machine machine{};

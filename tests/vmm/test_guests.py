@@ -106,3 +106,19 @@ def test_rings_of_every_queue(start, guest_files, tmp_path):
     lines = Guest(start, guest_files, tmp_path, "rings").check(least=684, before=fill)
     # It opens the agent port to be sent something there.
     assert set(lines) <= {"started", "channel open", "channel closed", RESET}
+
+
+def test_configuration_at_the_wrong_time(start, guest_files, tmp_path):
+    Guest(start, guest_files, tmp_path, "configuration").check(least=167)
+
+
+def test_requests_that_no_disk_can_do(start, guest_files, tmp_path):
+    Guest(start, guest_files, tmp_path, "disks").check(least=128)
+
+
+def test_random_numbers_in_odd_portions(start, guest_files, tmp_path):
+    Guest(start, guest_files, tmp_path, "random").check(least=7)
+
+
+def test_balloon_of_pages_that_are_not_there(start, guest_files, tmp_path):
+    Guest(start, guest_files, tmp_path, "balloon").check(least=35)
