@@ -284,6 +284,8 @@ TEST_F(ScopeRequestTest, GoesOnToTheManagerItself) {
       if (::poll(&wait, 1, 5000) != 1) return 1;
       UniqueFd peer = **Accept(manager);
       // Who closes before he was asked breaks the asker's pipe.
+      wait.fd = peer.get();
+      if (::poll(&wait, 1, 5000) != 1) return 4;
       std::array<std::byte, 4096> asked;
       if (!ReadSome(peer, asked).ok()) return 3;
       return WriteAll(peer, GoodAnswers()).ok() ? 0 : 2;
