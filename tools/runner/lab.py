@@ -86,7 +86,21 @@ def component(lab, program, tests, results):
 
 # What tools/test runs of the functional suite on isolation vm; tools/soak runs all of it.
 ON_VM = ("test_kvm or exe_runs_and_leaves_no_trace or isolation_in_force or much_data or out_of_memory or "
-         "status_of_a_run or killing_the_machine or killing_the_supervisor or other_sandboxes_live_on")
+         "status_of_a_run or killing_the_machine or killing_the_supervisor or other_sandboxes_live_on or "
+         "lies_in_memory")
+
+
+# What a test's guest writes to its disk lies in the test's home. The lab's root is a layer of memory, which
+# the lab has less of than a suite of them writes, so the homes are on its disk. All that is run on isolation
+# vm gets this: tools/soak too.
+ON_VM_ENVIRONMENT = {"MSB_TEST_ISOLATION": "vm", "MSB_TEST_HOMES": "/lab/ext4", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def pytest_on_vm(what, lab, env):
+    """The words that run pytest with `what` in a lab of its own, where KVM works and the default isolation is
+    vm. `lab`: more options of tools/lab."""
+    settings = [word for name, value in {**env, **ON_VM_ENVIRONMENT}.items() for word in ("--env", f"{name}={value}")]
+    return [LAB, *lab, *settings, "--", "python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", *what]
 
 
 def on_kvm(suite, select=None, timeout=900, init="plain"):
@@ -101,13 +115,13 @@ def on_kvm(suite, select=None, timeout=900, init="plain"):
             suites.copy_for_all(place)
             answers = place / "answers"
             answers.mkdir()
-            log.run(*root, LAB, "--init", init, "--write", answers, "--timeout", timeout, "--env", f"MSB_BIN={place}/bin",
-                    "--env", f"MSB_TESTCASES={place}/testcases", "--env", f"MSB_TEST_IMAGES={place}/images",
-                    "--env", "PYTHONDONTWRITEBYTECODE=1", "--env", f"MSB_GUEST={place}/lib/microsandbox", "--env",
-                    "MSB_TEST_ISOLATION=vm", "--cwd", place, "--",
-                    "python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", "--durations=8",
-                    f"--junitxml={answers}/junit.xml", f"tests/{suite}", *(["-k", select] if select else []),
-                    timeout=timeout + 120)
+            words = pytest_on_vm(
+                [f"tests/{suite}", "--durations=8", f"--junitxml={answers}/junit.xml",
+                 *(["-k", select] if select else [])],
+                lab=["--init", init, "--write", answers, "--timeout", timeout, "--cwd", place],
+                env={"MSB_BIN": place / "bin", "MSB_TESTCASES": place / "testcases",
+                     "MSB_TEST_IMAGES": place / "images", "MSB_GUEST": place / "lib/microsandbox"})
+            log.run(*root, *words, timeout=timeout + 120)
             if not (answers / "junit.xml").exists():
                 return counts.one(f"pytest tests/{suite} in the lab", False)
             return counts.of_pytest(answers / "junit.xml")
