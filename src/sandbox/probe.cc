@@ -77,7 +77,7 @@ KvmAnswer ProbeKvm(BorrowedFd cache_dir, ProbeMode mode, const char* device) {
   // must not stay weaker than it need be. A cache that cannot be written costs the next run some
   // milliseconds, no more.
   if (Lasts(trial))
-    (void)sys::ReplaceFileAt(
+    (void)sys::RememberFileAt(
         cache_dir, kCacheName,
         Cat(key, "\n", answer.usable ? "yes" : "no", "\n", answer.reason, "\n", answer.fix, "\n"));
   return answer;

@@ -72,7 +72,7 @@ uint64_t HostTscKhz(BorrowedFd cache) {
   }
   uint64_t khz = Measure();
   // Not kept: measured again next time.
-  (void)sys::ReplaceFileAt(cache, name, Cat(boot_id, " ", khz));
+  (void)sys::RememberFileAt(cache, name, Cat(boot_id, " ", khz));
   return khz;
 }
 #else

@@ -178,6 +178,18 @@ Result<void> NameFile(BorrowedFd file, BorrowedFd dir, const std::string& name) 
   return {};
 }
 
+Result<void> RememberFileAt(BorrowedFd dir, const std::string& name, std::string_view content,
+                            mode_t mode) {
+  UniqueFd file = TRY(UnnamedFile(dir, mode));
+  TRY(WriteAll(file, content));
+  auto old = UnlinkAt(dir, name);
+  if (!old && old.error().sys_errno() != ENOENT) return old;
+  auto named = NameFile(file, dir, name);
+  // Another one has just found out the same.
+  if (!named && named.error().sys_errno() == EEXIST) return {};
+  return named;
+}
+
 Result<UniqueFd> MemFd(const char* name, unsigned flags) {
   int fd = ::memfd_create(name, flags | MFD_CLOEXEC);
   if (fd == -1) return Error::Errno(Cat("memfd_create ", name));

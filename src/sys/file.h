@@ -89,6 +89,11 @@ Result<UniqueFd> UnnamedFile(BorrowedFd dir, mode_t mode = 0600);
 // Gives an O_TMPFILE file a name that is not taken (linkat through /proc/self/fd, which needs no
 // capability).
 Result<void> NameFile(BorrowedFd file, BorrowedFd dir, const std::string& name);
+// Puts a whole file in the place of `name`, for what can be found out again: whoever dies on the
+// way leaves nothing, where ReplaceFileAt() may leave a file. For a moment there may be none, and
+// after a crash of the host one that is empty.
+Result<void> RememberFileAt(BorrowedFd dir, const std::string& name, std::string_view content,
+                            mode_t mode = 0600);
 Result<UniqueFd> MemFd(const char* name, unsigned flags = 0);
 Result<void> AddSeals(BorrowedFd memfd, int seals);
 Result<UniqueFd> Duplicate(BorrowedFd fd);

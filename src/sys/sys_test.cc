@@ -54,6 +54,14 @@ TEST_F(SysTest, ReplaceFileLeavesOneWholeFile) {
   EXPECT_FALSE(*FindFileAt(dir_, "absent", 10));
 }
 
+TEST_F(SysTest, RememberedFileIsReplacedAndNothingIsBesideIt) {
+  for (const char* text : {"a long first answer", "second"}) {
+    ASSERT_TRUE(RememberFileAt(dir_, "answer", text));
+    EXPECT_EQ(*ReadFileAt(dir_, "answer", 100), text);
+    EXPECT_EQ(ListDirectory(dir_)->size(), 1U);
+  }
+}
+
 TEST_F(SysTest, OpenBeneathRefusesToClimbOut) {
   ASSERT_TRUE(SymlinkAt("/etc", dir_, "away"));
   EXPECT_FALSE(OpenBeneath(dir_, "../", O_RDONLY));
