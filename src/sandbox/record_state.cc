@@ -38,7 +38,8 @@ struct msb::json::Fields<msb::sandbox::RecordState> {
       Required<&S::machine_uid>("machine_uid"),
       Required<&S::supervisor_walls>("supervisor_walls"),
       Required<&S::cgroups>("cgroups"),
-      Required<&S::cgroup_way>("cgroup_way"),
+      // Other releases of ours read and write the same homes, and not all of them note this.
+      Optional<&S::cgroup_way>("cgroup_way"),
       Required<&S::guest_release>("guest_release"),
       Required<&S::supervisor_pid>("supervisor_pid"),
       Required<&S::start>("start"),

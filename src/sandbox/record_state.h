@@ -35,7 +35,7 @@ struct RecordState {
   std::vector<std::string> supervisor_walls;
   std::vector<std::string> cgroups;
   // How they were got: "given", "scope of the system's manager", "scope of the user's manager",
-  // "plain", "none" (missing_limits says why).
+  // "plain", "none" (missing_limits says why); empty: not noted.
   std::string cgroup_way;
   std::string guest_release;
   // For people: nothing of ours signals by number.
