@@ -6,7 +6,10 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +23,7 @@
 #include "base/text.h"
 #include "base/units.h"
 #include "sys/file.h"
+#include "sys/mapping.h"
 #include "sys/process.h"
 
 namespace msb::sandbox {
@@ -123,7 +127,36 @@ Result<void> CopyRange(BorrowedFd from, BorrowedFd to, off_t at, off_t end) {
   return {};
 }
 
+// An overlay answers statfs() with its own type, and its upper layer may be a mount that nobody
+// here can see. So a hole is read: a file system of a disk keeps the page of zeros in the page
+// cache, for the next reader; tmpfs, whose files are the page cache, answers from the kernel's one
+// page of zeros and keeps nothing (mm/shmem.c, SGP_READ). An overlay maps the file of its upper
+// layer, so mincore() (man 2 mincore) tells what that one keeps.
+Result<bool> KeepsNoPageOfAHole(BorrowedFd file) {
+  constexpr off_t kPage = 4096;
+  auto size = TRY(sys::Stat(file)).st_size;
+  off_t hole = ::lseek(file.get(), 0, SEEK_HOLE);
+  if (hole == -1) return Error::Errno("lseek SEEK_HOLE");
+  hole = (hole + kPage - 1) / kPage * kPage;
+  // Without holes of its own it is no tmpfs.
+  if (hole + kPage > size) return false;
+  std::array<std::byte, kPage> zeros = {};
+  TRY(sys::ReadExactlyAt(file, zeros, hole));
+  auto page = TRY(sys::MapFile(file, zeros.size(), hole, PROT_READ, MAP_SHARED));
+  unsigned char resident = 0;
+  if (::mincore(page.bytes().data(), zeros.size(), &resident) == -1) return Error::Errno("mincore");
+  return (resident & 1) == 0;
+}
+
 }  // namespace
+
+Result<bool> LiesInMemory(BorrowedFd disk) {
+  struct statfs info {};
+  if (::fstatfs(disk.get(), &info) == -1) return Error::Errno("fstatfs");
+  if (info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC) return true;
+  if (info.f_type != OVERLAYFS_SUPER_MAGIC) return false;
+  return KeepsNoPageOfAHole(disk);
+}
 
 Result<void> CopySparse(BorrowedFd from, BorrowedFd to, uint64_t size_bytes) {
   if (::ioctl(to.get(), FICLONE, from.get()) == 0) return {};

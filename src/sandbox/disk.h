@@ -25,6 +25,11 @@ Result<std::vector<std::string>> CollectTemplates(BorrowedFd cache);
 // system has them.
 Result<void> CopySparse(BorrowedFd from, BorrowedFd to, uint64_t size_bytes);
 
+// Whether what is written to `disk` stays in memory, as on tmpfs, also below an overlay: such pages
+// cannot be given back and count against the cgroup of who wrote them. `disk` is as MakeDisk() made
+// it: with holes.
+Result<bool> LiesInMemory(BorrowedFd disk);
+
 // Refuses when the file system of `dir` has less than what any sandbox needs to start.
 Result<void> CheckFreeSpace(BorrowedFd dir, uint64_t storage_bytes);
 

@@ -3,8 +3,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -272,6 +274,20 @@ TEST_F(RecordTest, DiskIsASparseCopyOfATemplateMadeOnce) {
   ASSERT_TRUE(MakeDisk(cache, home_->dir(), 64 * kMiB).ok());
   auto after = *sys::FindAt(cache, "ext4-67108864-1.img");
   EXPECT_EQ(before->st_ino, after->st_ino);
+}
+
+TEST_F(RecordTest, DiskInMemoryIsToldFromOneOnADisk) {
+  UniqueFd memory = *sys::MemFd("disk");
+  ASSERT_TRUE(sys::Truncate(memory, 1 << 20).ok());
+  EXPECT_TRUE(*LiesInMemory(memory));
+  UniqueFd file = *sys::UnnamedFile(home_->dir());
+  ASSERT_TRUE(sys::Truncate(file, 1 << 20).ok());
+  struct statfs info {};
+  ASSERT_EQ(::fstatfs(file.get(), &info), 0);
+  if (info.f_type == EXT4_SUPER_MAGIC || info.f_type == XFS_SUPER_MAGIC ||
+      info.f_type == BTRFS_SUPER_MAGIC) {
+    EXPECT_FALSE(*LiesInMemory(file));
+  }
 }
 
 TEST_F(RecordTest, CopyKeepsDataAndHoles) {

@@ -12,9 +12,11 @@
 #include "sandbox/outcome_json.h"
 #include "sandbox/qemu_command.h"
 #include "sandbox/qemu_monitor.h"
+#include "sandbox/record_state.h"
 #include "sandbox/spec.h"
 #include "sandbox/start_clock.h"
 #include "sandbox/stream_gate.h"
+#include "sandbox/supervisor_cgroup.h"
 #include "sandbox/vmm_events.h"
 
 namespace msb::sandbox {
@@ -63,6 +65,35 @@ TEST(Spec, SurvivesJsonAlsoWithArgumentsThatAreNotUtf8) {
   EXPECT_EQ(again->main, spec.main);
   EXPECT_EQ(again->timeout, spec.timeout);
   EXPECT_EQ(again->lifetime, Lifetime::kDetached);
+}
+
+TEST(RecordState, IsReadWhereTheWayOfTheCgroupIsNotNoted) {
+  RecordState state;
+  state.guest_release = "6.12";
+  state.cgroup_way = "plain";
+  std::string text = ToJson(state);
+  EXPECT_EQ(ParseRecordState(text)->cgroup_way, "plain");
+  constexpr std::string_view kField = R"("cgroup_way":"plain",)";
+  size_t at = text.find(kField);
+  ASSERT_NE(at, std::string::npos) << text;
+  auto older = ParseRecordState(text.erase(at, kField.size()));
+  ASSERT_TRUE(older.ok()) << older.error().message();
+  EXPECT_EQ(older->cgroup_way, "");
+  EXPECT_EQ(older->guest_release, "6.12");
+}
+
+TEST(MachineMemoryLimit, HasRoomForADiskThatLiesInMemory) {
+  SandboxSpec spec;
+  for (Isolation isolation : {Isolation::kVm, Isolation::kVmEmulated}) {
+    spec.isolation = isolation;
+    spec.memory_bytes = 64 * kMiB;
+    spec.storage_bytes = 512 * kMiB;
+    uint64_t without = MachineMemoryLimit(spec, false);
+    EXPECT_GT(without, 64 * kMiB);
+    EXPECT_LT(without, 512 * kMiB);
+    // The kernel's nodes for its pages too: 576 bytes for 64 of them.
+    EXPECT_GE(MachineMemoryLimit(spec, true), without + 512 * kMiB + 512 * kMiB / 4096 * 9);
+  }
 }
 
 TEST(Outcome, HasTheExitCodesThatScriptsRelyOn) {

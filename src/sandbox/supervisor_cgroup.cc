@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "sandbox/cgroup_name.h"
+#include "sandbox/disk.h"
 
 namespace msb::sandbox {
 namespace {
@@ -17,6 +18,9 @@ constexpr uint32_t kHelperCpuMilli = 500;
 constexpr uint32_t kMachinePids = 96;
 // A manager answers within milliseconds; one that hangs must not keep a sandbox from its start.
 constexpr auto kManagerPatience = std::chrono::seconds(2);
+// The kernel's own memory for a file in memory: a node of the page cache's tree has 576 bytes for
+// 64 pages, 1/455.
+constexpr uint64_t kNodeShare = 256;
 
 // What the host does not let us set is named in the record, and told by the client. `remedy`: of
 // what failed; empty when none is known.
@@ -27,11 +31,6 @@ Result<void> CheckRequired(const SupervisorParts& parts, std::string_view remedy
       .Remedy(remedy.empty()
                   ? "leave out --require-limits, or give a delegated cgroup: --cgroup DIR"
                   : remedy);
-}
-
-uint64_t MemoryLimit(const SandboxSpec& spec) {
-  return spec.isolation == Isolation::kVm ? VmmMemoryLimit(spec.memory_bytes)
-                                          : QemuMemoryLimit(spec.memory_bytes);
 }
 
 Result<sys::CgroupHost> InScope(sys::ScopeRequest& request) {
@@ -66,15 +65,27 @@ ScopeAsked AskForScope(const Handover& handover, std::string_view id) {
   return ask();
 }
 
-Result<void> MakeCgroup(BorrowedFd home, ScopeAsked asked, SupervisorParts& parts) {
+uint64_t MachineMemoryLimit(const SandboxSpec& spec, bool disk_in_memory) {
+  uint64_t machine = spec.isolation == Isolation::kVm ? VmmMemoryLimit(spec.memory_bytes)
+                                                      : QemuMemoryLimit(spec.memory_bytes);
+  // Whoever writes a page of tmpfs is charged for it until the file is gone. Without room for all
+  // of its disk the machine would be killed for using what --storage promises.
+  if (!disk_in_memory) return machine;
+  return machine + spec.storage_bytes + spec.storage_bytes / kNodeShare;
+}
+
+Result<void> MakeCgroup(BorrowedFd home, BorrowedFd disk, ScopeAsked asked,
+                        SupervisorParts& parts) {
+  bool in_memory = TRY(LiesInMemory(disk).Context("the writable disk"));
   auto make = [&]() -> Result<void> {
     parts.cgroup_host = TRY(FindHost(asked, parts));
     std::string name = parts.cgroup_host->is_ours_alone() ? std::string(kMachineOfScope)
                                                           : CgroupName(home, parts.record->id());
-    parts.cgroup = TRY(sys::Cgroup::Create(*parts.cgroup_host, name,
-                                           {.memory_bytes = MemoryLimit(parts.spec),
-                                            .cpu_milli = parts.spec.cpus * 1000 + kHelperCpuMilli,
-                                            .pids = kMachinePids + parts.spec.cpus}));
+    parts.cgroup =
+        TRY(sys::Cgroup::Create(*parts.cgroup_host, name,
+                                {.memory_bytes = MachineMemoryLimit(parts.spec, in_memory),
+                                 .cpu_milli = parts.spec.cpus * 1000 + kHelperCpuMilli,
+                                 .pids = kMachinePids + parts.spec.cpus}));
     return {};
   };
   auto made = make();

@@ -116,7 +116,7 @@ Result<std::unique_ptr<Supervisor>> SetUp(event::Loop& loop, SupervisorInput& in
   UniqueFd cache = TRY(sys::EnsureDirectory(input.home, "cache", 0700));
   UniqueFd upper = TRY(MakeDisk(cache, parts.record->dir(), parts.spec.storage_bytes));
   parts.clock.Mark("disk");
-  TRY(MakeCgroup(input.home, std::move(asked), parts));
+  TRY(MakeCgroup(input.home, upper, std::move(asked), parts));
   parts.clock.Mark("cgroup");
   parts.backend = parts.spec.isolation == Isolation::kVm ? MakeVmmBackend(handover.vmm)
                                                          : MakeQemuBackend(HostTscKhz(cache));

@@ -11,9 +11,9 @@ import uuid
 
 import pytest
 
-from conftest import cgroups, until
+from conftest import Msb, cgroups, until
 from test_bad_input import elsewhere, refused
-from test_crash import kill, named, nothing_runs
+from test_crash import MACHINES, kill, named, nothing_runs
 
 
 def hierarchies():
@@ -88,7 +88,8 @@ def test_a_sandbox_lives_in_the_cgroup_that_it_was_given(msb, no_trace, given):
     assert below(given)
     name = given[0].name
     machine = members(record["cgroups"][0])
-    assert set(named("qemu-system")) <= set(machine) and record["supervisor_pid"] not in machine
+    running = named(*MACHINES)
+    assert running and set(running) <= set(machine) and record["supervisor_pid"] not in machine
     supervisor = place(record["supervisor_pid"])
     assert supervisor.count(f"/{name}/microsandbox/supervisors\n") == len(given)
     msb.run("kill", "box")
@@ -117,7 +118,7 @@ def test_the_cgroup_of_a_dead_supervisor_is_found_by_its_record(msb, no_trace, g
     assert process.stdout.readline() == b"up\n"
     kill(msb.ps()[0]["supervisor_pid"])
     process.communicate(timeout=60)
-    until(nothing_runs, "the end of QEMU", 10)
+    until(nothing_runs, "the end of the machine", 10)
     assert below(given)
     msb.run(*words)
     assert not below(given)
@@ -127,7 +128,7 @@ def test_the_cgroup_of_a_dead_supervisor_is_found_by_its_record(msb, no_trace, g
 def test_rm_removes_the_cgroup_of_a_dead_detached_sandbox(msb, no_trace, given):
     msb.run("exe", "-d", "--quiet", "--cgroup", given[0], "--memory", "128M", "--name", "box", msb.image)
     kill(msb.ps()[0]["supervisor_pid"])
-    until(nothing_runs, "the end of QEMU", 10)
+    until(nothing_runs, "the end of the machine", 10)
     # A start and a listing leave it to its user.
     (record,) = msb.ps("-a")
     assert record["outcome"]["kind"] == "supervisor_died" and below(given)
@@ -147,7 +148,7 @@ def test_a_sandbox_does_not_stay_in_its_callers_cgroup(msb, no_trace, given):
     (record,) = msb.ps()
     assert cgroups(msb.home) == set(record["cgroups"])
     assert caller.name not in place(record["supervisor_pid"])
-    for pid in named("qemu-system"):
+    for pid in named(*MACHINES):
         assert caller.name not in place(pid)
     msb.run("kill", "box")
     msb.run("rm", "box")
@@ -207,9 +208,33 @@ def test_a_dead_throw_away_is_gone_at_the_next_start(msb, no_trace):
     dead = msb.ps()[0]
     process.send_signal(signal.SIGSTOP)
     kill(dead["supervisor_pid"])
-    until(lambda: not named("qemu-system"), "the end of QEMU", 10)
+    until(lambda: not named(*MACHINES), "the end of the machine", 10)
     assert (msb.home / "sandboxes" / dead["id"]).is_dir()
     msb.run("exe", "--memory", "128M", msb.image, "--", "true")
     assert not (msb.home / "sandboxes" / dead["id"]).exists()
     process.kill()
     process.communicate()
+
+
+# File systems for a home, as scripts for elsewhere().
+IN_MEMORY = {
+    "tmpfs": "mount -t tmpfs none {home}; cp -a {images}/. {home}",
+    "an overlay above tmpfs": "mount -t tmpfs none {home}; mkdir {home}/upper {home}/work {home}/home; "
+                              "mount -t overlay none {home}/home "
+                              "-o lowerdir={images},upperdir={home}/upper,workdir={home}/work",
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("kind", IN_MEMORY)
+def test_a_disk_that_lies_in_memory_can_be_filled(images, tmp_path, kind):
+    """What the machine writes there is charged to its cgroup, and cannot be given back before its end."""
+    home = tmp_path / "home"
+    home.mkdir()
+    inside = home / "home" if kind.startswith("an overlay") else home
+    msb = Msb(inside)
+    prefix = elsewhere(IN_MEMORY[kind].format(home=home, images=images))
+    done = subprocess.run([*prefix, *msb.argv("exe", "--quiet", "--memory", "64M", "--storage", "512M", msb.image, "--",
+                                              "dd", "if=/dev/zero", "of=/fill", "bs=1M", "count=300")],
+                          env=msb.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+    assert done.returncode == 0 and b"300+0 records out" in done.stderr, done.stderr
