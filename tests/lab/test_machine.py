@@ -91,6 +91,12 @@ def test_bad_options_are_refused():
         assert done.stderr, options
 
 
+def test_a_kernel_that_is_not_ours_is_refused_with_those_that_are():
+    done = tools_lab("--kernel", "5.4", "--", "true")
+    assert done.returncode == 125
+    assert done.stderr == b"tools/lab: there is no kernel 5.4: --kernel takes 6.12, 6.1, or the path of one (./FILE)\n"
+
+
 def places(name):
     base = pathlib.Path(os.environ.get("XDG_RUNTIME_DIR") or "/run") / "microsandbox-lab"
     return list(base.glob(f"*-{name}*"))

@@ -16,6 +16,7 @@ CACHE = pathlib.Path(os.environ.get("MSB_CACHE") or os.path.join(
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
 COMPILE = ["c++", "-std=c++20", "-Os", "-static", "-s", "-fno-exceptions", "-fno-rtti", "-Wall",
            "-Wextra", "-Wshadow", "-Wconversion", "-ffunction-sections", "-Wl,--gc-sections"]
+KERNELS = ("6.12", "6.1")
 KEEP_SECONDS = 30 * 24 * 3600  # Servers of other states of the sources, since other clones use them.
 # tool: the package that has it
 TOOLS = {"qemu-system-x86_64": "qemu-system-x86", VIRTIOFSD: "qemu-system-common", "mke2fs": "e2fsprogs",
@@ -45,6 +46,8 @@ def kernel(version):
         if not os.access(version, os.R_OK):
             raise LabError(f"no kernel at {version}")
         return version
+    if version not in KERNELS:
+        raise LabError(f"there is no kernel {version}: --kernel takes {', '.join(KERNELS)}, or the path of one (./FILE)")
     done = subprocess.run([HERE / "kernel/build", "--kernel", version, "--print-path"],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
