@@ -32,6 +32,10 @@ class Console : public testing::Test {
     loop_ = std::move(*loop);
     auto console = sys::MakeSocketPair();
     auto agent = sys::MakeSocketPair();
+    // As much as the host lets anybody have: more than the device puts into one call.
+    int largest = 1 << 20;
+    EXPECT_EQ(::setsockopt(console->second.get(), SOL_SOCKET, SO_SNDBUF, &largest, sizeof largest),
+              0);
     console_host_ = std::move(console->first);
     agent_host_ = std::move(agent->first);
     auto device = ConsoleDevice::Create(
@@ -501,6 +505,35 @@ TEST_F(Console, GivesBuffersOfTheWrongDirectionBack) {
   ASSERT_TRUE(sys::WriteAll(agent_host_, "x").ok());
   Settle();
   EXPECT_EQ(Taken(kIn1), "x");
+}
+
+// Whatever the socket would take: a reader who keeps up would let one sendmsg() go on for as long
+// as there is something to send, while the whole device thread waits.
+TEST_F(Console, NoMoreThanABoundedPartOfAHugeBufferGoesIntoOneCall) {
+  BringUp();
+  constexpr uint32_t kBytes = 1 * kMiB;
+  ASSERT_TRUE(driver_->queue(kOut0).Add({{arena_.Allocate(kBytes), kBytes}}));
+  driver_->Kick(kOut0);
+  EXPECT_TRUE(driver_->queue(kOut0).Take());
+  auto& metrics = device_->console_metrics();
+  EXPECT_EQ(metrics.from_guest_bytes.load(), 256U << 10);
+  EXPECT_EQ(metrics.dropped_bytes.load(), kBytes - (256U << 10));
+}
+
+TEST_F(Console, AChannelBufferOfManyMebibytesArrivesWhole) {
+  BringUp();
+  std::string sent(5 * kMiB + 3, '\0');
+  for (size_t i = 0; i < sent.size(); i++) sent[i] = static_cast<char>(i * 7 + i / 4096);
+  ASSERT_TRUE(Send(kOut1, sent));
+  std::string got;
+  while (got.size() < sent.size()) {
+    std::string some = ReadAvailable(agent_host_);
+    got += some;
+    Settle();
+    ASSERT_FALSE(some.empty()) << got.size();
+  }
+  EXPECT_TRUE(got == sent);
+  EXPECT_EQ(Back(kOut1), 1U);
 }
 
 }  // namespace

@@ -14,14 +14,17 @@ namespace {
 
 constexpr size_t kMaxChains = 16;
 constexpr size_t kMaxParts = 64;
+// Of one call. A socket whose other end is quick enough takes all that it is given, and the whole
+// device thread waits for that call.
+constexpr size_t kMaxBytes = 256 << 10;
 // System calls for one queue before the loop turns to others.
 constexpr int kRounds = 16;
 
 // Buffers taken together, and what of them goes into one call.
 class Batch {
  public:
-  // Takes chains until one of the arrays is full or the queue is empty. `skip`: bytes of the first
-  // that were dealt with before.
+  // Takes chains until one of the arrays or the call is full or the queue is empty. `skip`: bytes
+  // of the first that were dealt with before.
   void Fill(Queue& queue, std::span<const Segment> Chain::*side, size_t skip) {
     for (auto chain = queue.Pop(); chain; chain = queue.PopMore()) {
       size_t bytes = 0;
@@ -29,13 +32,14 @@ class Batch {
         size_t cut = std::min(skip, segment.size());
         skip -= cut;
         bytes += segment.size() - cut;
-        if (cut == segment.size() || part_count_ == kMaxParts) continue;
-        parts_[part_count_++] = {segment.data() + cut, segment.size() - cut};
-        offered_ += segment.size() - cut;
+        size_t part = std::min(segment.size() - cut, kMaxBytes - offered_);
+        if (part == 0 || part_count_ == kMaxParts) continue;
+        parts_[part_count_++] = {segment.data() + cut, part};
+        offered_ += part;
       }
       skip = 0;
       chains_[chain_count_++] = {chain->head, bytes};
-      if (chain_count_ == kMaxChains || part_count_ == kMaxParts) break;
+      if (chain_count_ == kMaxChains || part_count_ == kMaxParts || offered_ == kMaxBytes) break;
     }
   }
 
