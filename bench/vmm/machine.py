@@ -59,6 +59,7 @@ class Machine:
         self.console_text = b""
         self.lines = []
         self.inbox = b""
+        self.unread = set()  # Of agent and console, what is not read for now.
         self.started_at = time.monotonic()
         self.process = subprocess.Popen(list(prefix) + command(fds), pass_fds=list(fds.values()),
                                         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -72,7 +73,7 @@ class Machine:
 
     def wait_for_anything(self, deadline):
         """From any of its descriptors, which is kept; false when the machine is gone."""
-        ends = [self.agent, self.console, self.control, self.process.stderr]
+        ends = [end for end in (self.agent, self.console, self.control, self.process.stderr) if end not in self.unread]
         ready, _, _ = select.select(ends, [], [], max(0, deadline - time.monotonic()))
         if not ready:
             raise Died(f"nothing for too long; {self.story()}")

@@ -169,6 +169,7 @@ void Doze() { asm volatile("sti; hlt; cli" ::: "memory"); }
 
 bool StartSecondProcessor(void (*work)()) {
   state.second_work = work;
+  state.second_runs = false;
   // SAFETY: memory below 1 MiB that nothing else uses, mapped where it is.
   memcpy(reinterpret_cast<void*>(kSecondStart), second_start,
          static_cast<size_t>(second_end - second_start));

@@ -6,6 +6,7 @@
 
 #include <linux/virtio_blk.h>
 
+#include "console.h"
 #include "cpu.h"
 
 extern "C" uint64_t start_info_address;
@@ -25,10 +26,6 @@ struct MapEntry {
   uint64_t address, size;
   uint32_t type, reserved;
 };
-
-constexpr uint32_t kConsoleReceive = 0, kConsoleTransmit = 1;
-// The host's word to go on. Whatever else it sends is there to fill buffers.
-constexpr char kGo = 'g';
 
 template <class T>
 const T& At(uint64_t address) {
@@ -198,6 +195,22 @@ void Machine::WaitForHost() {
     for (uint32_t i = 0; i < used.written; i++)
       if (ReadAt<char>(AddressOf(answer_) + i) == kGo) return;
   }
+}
+
+void Machine::Ask(const char* what) {
+  Say(Text() << "ask " << what);
+  WaitForHost();
+}
+
+void Machine::WaitUntilRead() {
+  constexpr char kSync[] = "sync;";
+  constexpr uint32_t kBytes = sizeof kSync - 1;
+  Used used;
+  Need(OpenAgentPort(console(), AddressOf(line_)));
+  memcpy(line_, kSync, kBytes);
+  Descriptor chain[] = {{AddressOf(line_), kBytes, 0, 0}};
+  Need(console().Do(kAgentTransmit, chain, 1, used));
+  WaitForHost();
 }
 
 void Machine::Begin() {

@@ -6,6 +6,10 @@
 //   begin FAMILY                 ->          (takes a first measurement)
 //                                <-    g, then as much else as a family wants
 //   case DEVICE/WHAT ok|bad ...  ->          one line a case
+//   ask WHAT                     ->          (does it)
+//                                <-    g
+//   "sync;" on the agent port    ->          (has read all that the console said)
+//                                <-    g
 //   done COUNT                   ->          (takes a second one)
 //                                <-    g
 //   triple fault: there is no other way out
@@ -24,6 +28,8 @@ namespace msb::test_guest {
 class Machine {
  public:
   static constexpr size_t kScratchBytes = 1 << 20;
+  // The host's word to go on. Whatever else it sends is there to fill buffers.
+  static constexpr char kGo = 'g';
 
   // Finds memory, devices and family in the start info. Ends the machine when something is missing.
   void Find();
@@ -47,6 +53,13 @@ class Machine {
   const char* OthersFail(const Driver& abused);
 
   void Begin();
+  // A line of the report.
+  void Say(const Text& line);
+  // Something that the test does before it gives its word.
+  void Ask(const char* what);
+  // Until the test has read what the console sent; what there is no room for would be dropped. Of a
+  // console that runs, taken or not. Opens the agent port.
+  void WaitUntilRead();
   // One case. `device` and `what` are its name: words without spaces.
   void Case(const char* device, const char* what, bool ok, const Text& detail = {});
   void Case(const Driver& driver, const char* what, bool ok, const Text& detail = {}) {
@@ -64,7 +77,6 @@ class Machine {
   void GiveConsoleBack();
 
  private:
-  void Say(const Text& line);
   void Send();
   void WaitForHost();
   bool ReadSector(Driver& disk, uint64_t sector, uint64_t& first);
@@ -89,6 +101,7 @@ void AbuseRings(Machine& machine);
 void AbuseConfiguration(Machine& machine);
 void AbuseDisks(Machine& machine);
 void AbuseConsole(Machine& machine);
+void AbuseChannel(Machine& machine);
 void AbuseRandom(Machine& machine);
 void AbuseBalloon(Machine& machine);
 void AbuseByRaces(Machine& machine);

@@ -14,8 +14,9 @@ struct Named {
   Family abuse;
 };
 constexpr Named kFamilies[] = {
-    {"registers", AbuseRegisters}, {"rings", AbuseRings},   {"configuration", AbuseConfiguration},
-    {"disks", AbuseDisks},         {"random", AbuseRandom}, {"balloon", AbuseBalloon},
+    {"registers", AbuseRegisters}, {"rings", AbuseRings},     {"configuration", AbuseConfiguration},
+    {"disks", AbuseDisks},         {"random", AbuseRandom},   {"balloon", AbuseBalloon},
+    {"console", AbuseConsole},     {"channel", AbuseChannel}, {"races", AbuseByRaces},
 };
 
 constinit Machine machine{};

@@ -4,6 +4,7 @@
 
 #include <linux/virtio_console.h>
 
+#include "console.h"
 #include "cpu.h"
 #include "machine.h"
 
@@ -223,25 +224,13 @@ constexpr Abuse kOdd[] = {
 };
 
 // The console's queues for receiving are looked at when there is something to receive.
-void SendControl(Driver& console, uint32_t port, uint16_t event, uint16_t value, uint64_t buffer) {
-  constexpr uint32_t kControlTransmit = 3;
-  WriteAt(buffer, port);
-  WriteAt(buffer + 4, event);
-  WriteAt(buffer + 6, value);
-  Descriptor chain[] = {{buffer, 8, 0, 0}};
-  Used used;
-  console.Do(kControlTransmit, chain, 1, used);
-}
-
 void Provoke(const Bench& bench) {
-  constexpr uint32_t kControlReceive = 2, kAgentReceive = 4;
   bench.driver.Notify(bench.queue);
   if (&bench.driver != &bench.machine.console()) return;
   uint64_t message = bench.buffer + Machine::kScratchBytes / 2;
   if (bench.queue == kControlReceive)
     SendControl(bench.driver, 0, VIRTIO_CONSOLE_DEVICE_READY, 1, message);
-  if (bench.queue == kAgentReceive)
-    SendControl(bench.driver, 1, VIRTIO_CONSOLE_PORT_OPEN, 1, message);
+  if (bench.queue == kAgentReceive) OpenAgentPort(bench.driver, message);
 }
 
 const char* NameOf(Text& text, const Bench& bench, const char* what) {
