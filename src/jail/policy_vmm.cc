@@ -102,6 +102,7 @@ constexpr auto kStart = std::to_array<Rule>({
     {"rseq"},
     {"rt_sigaction", "the signal that ends KVM_RUN"},
     {"seccomp", "a thread's own filter, which only takes away"},
+    {"prctl", "names its threads", kActAllow, {Int(0, PR_SET_NAME)}},
     {"close"},
     {"newfstatat", "an empty path: sizes of kernel and disks"},
     {"fstat"},

@@ -217,6 +217,9 @@ std::optional<std::string> GetEnv(const char* name) {
   return std::string(value);
 }
 
+// It fails for no name (prctl(2)).
+void NameThread(const char* name) { ::prctl(PR_SET_NAME, name, 0, 0, 0); }
+
 Result<UniqueFd> SignalFd(std::span<const int> signals) {
   sigset_t set;
   ::sigemptyset(&set);

@@ -79,6 +79,9 @@ Result<Child> Spawn(const SpawnOptions& options);
 std::vector<std::string> CurrentEnvironment();
 std::optional<std::string> GetEnv(const char* name);
 
+// What `ps -T` and /proc show of the calling thread: at most 15 bytes, the rest is cut off.
+void NameThread(const char* name);
+
 // Blocks the signals and returns a signalfd that reads them.
 Result<UniqueFd> SignalFd(std::span<const int> signals);
 

@@ -42,3 +42,12 @@ def test_every_thread_runs_under_a_filter_of_its_own(start):
     # The kernel may add a worker of its own, which inherits them.
     assert len(filters) >= 4 and set(filters.values()) == {2}, filters
     one.shutdown()
+
+
+def test_the_name_of_a_thread_tells_its_class(start):
+    """`msb inspect` names the seccomp table of a thread by it."""
+    one = start(cpus=2)
+    one.hello()
+    names = [(task / "comm").read_text().strip() for task in pathlib.Path(f"/proc/{one.process.pid}/task").iterdir()]
+    assert sorted(name for name in names if not name.startswith("kvm-")) == ["blk", "msb-vmm", "vcpu0", "vcpu1"]
+    one.shutdown()

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "sys/process.h"
 
 namespace msb::vmm {
 namespace {
@@ -48,6 +49,7 @@ VcpuThread::~VcpuThread() {
 }
 
 void VcpuThread::Main() {
+  sys::NameThread(Cat("vcpu", index_).c_str());
   if (parts_.on_start) parts_.on_start();
   {
     std::unique_lock lock(mutex_);

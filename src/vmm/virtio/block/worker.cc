@@ -6,11 +6,14 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "sys/process.h"
+
 namespace msb::vmm {
 
 Result<std::unique_ptr<BlockWorker>> BlockWorker::Start(std::function<void()> on_start) {
   std::unique_ptr<BlockWorker> worker(new BlockWorker(TRY(event::Loop::Create())));
   worker->thread_ = std::thread([loop = worker->loop_.get(), on_start = std::move(on_start)] {
+    sys::NameThread("blk");
     if (on_start) on_start();
     // It fails when epoll_wait() does, and that on a descriptor of our own.
     (void)loop->Run();
