@@ -14,7 +14,7 @@
 
 namespace msb::jail {
 
-// What is in force, for the record.
+// What was set up, for the record; what is in force later on, process_walls.h reads.
 struct ConfinementFacts {
   std::vector<std::string> walls;  // "no_new_privs", "capabilities", "landlock", "seccomp"
   int landlock_abi = 0;

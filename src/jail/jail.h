@@ -69,7 +69,8 @@ struct JailSpec {
   std::optional<JailStep> fail_at;
 };
 
-// What is in force, for the record and `msb inspect`.
+// What the start has set up, for the record: each wall is a step that refuses the start when it
+// fails. What is in force later on, process_walls.h reads.
 struct JailFacts {
   std::vector<std::string> walls;   // "ids", "user namespace", "mount namespace", "seccomp", ...
   std::vector<std::string> limits;  // "memory: cgroup", "memory: RLIMIT_AS", "pids: none (why)"
