@@ -40,7 +40,7 @@ struct MachineDescriptors {
   const sys::Cgroup* cgroup = nullptr;
 };
 
-// What is in force once it runs.
+// What its start has set up.
 struct MachineFacts {
   std::vector<std::string> walls;
   std::vector<std::string> limits;

@@ -47,6 +47,8 @@ RecordInfo ToInfo(StoredRecord stored) {
   info.created_unix_ns = state.created_unix_ns;
   info.outcome = state.outcome;
   info.command = CommandText(stored.spec);
+  info.promised = {state.walls, state.supervisor_walls, state.limits, state.machine_uid,
+                   stored.spec.cpus};
   return info;
 }
 

@@ -38,8 +38,8 @@ class Home {
 enum class State : uint8_t { kStarting, kRunning, kStopping, kEnded };
 std::string_view Name(State state);
 
-// What `ps` and `inspect` show. `json` is the whole record: spec, state, isolation in force, walls
-// and limits in force, start-up breakdown, outcome.
+// What `ps` and `inspect` show. `json` is the whole record: spec, state, isolation, the walls and
+// limits that its start has set up, start-up breakdown, outcome.
 struct RecordInfo {
   std::string id;
   std::string name;
@@ -51,6 +51,14 @@ struct RecordInfo {
   int64_t created_unix_ns = 0;
   std::optional<Outcome> outcome;
   std::string command;  // For people: the main command, else "-".
+  // What its start has set up, as it was recorded then: compare in_force.h.
+  struct Promised {
+    std::vector<std::string> walls;  // Of the machine.
+    std::vector<std::string> supervisor_walls;
+    std::vector<std::string> limits;
+    uint32_t machine_uid = 0;
+    uint32_t cpus = 1;
+  } promised;
   std::string json;
 };
 

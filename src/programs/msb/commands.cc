@@ -30,7 +30,8 @@ constexpr std::array kCommands = {
     CommandInfo{"ps", "status stat", "", "List sandboxes and how they are",
                 "msb ps\nmsb ps -a                # ended ones too\nmsb ps --json"},
     CommandInfo{"inspect", "", "SANDBOX...", "Show everything known of a sandbox, as JSON",
-                "msb inspect web"},
+                "msb inspect web\n"
+                "msb inspect --walls web  # what is in force, compared with what its start set up"},
     CommandInfo{"logs", "log", "SANDBOX", "Show what a detached sandbox's command printed",
                 "msb logs web\nmsb logs -f --tail 20 web\nmsb logs --console web   # the guest's "
                 "kernel"},

@@ -68,7 +68,8 @@ struct PsOptions {
 
 struct InspectOptions {
   std::vector<std::string> sandboxes;
-  bool json = false;  // Errors too.
+  bool walls = false;  // For people, and only what is in force.
+  bool json = false;   // Errors too.
 };
 
 struct LogsOptions {

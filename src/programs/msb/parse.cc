@@ -184,7 +184,8 @@ void Describe(Description& d, PsOptions& o) {
 
 void Describe(Description& d, InspectOptions& o) {
   d.Operands("SANDBOX", "Name or id", o.sandboxes);
-  d.Switch("--json", "Print errors as JSON too; what is shown always is", o.json);
+  d.Switch("--walls", "Only what the kernel says of its walls, as tables", o.walls);
+  d.Switch("--json", "Print JSON, whatever else is asked for; errors too", o.json);
 }
 
 void Describe(Description& d, LogsOptions& o) {

@@ -227,6 +227,8 @@ TEST(Parse, UnderstandsTheOtherCommands) {
   auto logs = Parsed<LogsOptions>({"logs", "-f", "--tail", "20", "web"});
   EXPECT_TRUE(logs.follow);
   EXPECT_EQ(logs.tail, 20u);
+  auto inspect = Parsed<InspectOptions>({"inspect", "--walls", "web"});
+  EXPECT_TRUE(inspect.walls && !inspect.json);
   auto stop = Parsed<StopOptions>({"stop", "--grace", "30s", "a", "b"});
   EXPECT_EQ(stop.grace, std::chrono::seconds(30));
   EXPECT_THAT(stop.sandboxes, ElementsAre("a", "b"));

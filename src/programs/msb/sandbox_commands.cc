@@ -12,6 +12,8 @@
 #include "programs/msb/commands.h"
 #include "programs/msb/stop.h"
 #include "programs/msb/ui.h"
+#include "programs/msb/walls_view.h"
+#include "sandbox/in_force.h"
 #include "sandbox/sandboxes.h"
 
 namespace msb::cli {
@@ -77,6 +79,37 @@ Result<std::vector<sandbox::RecordInfo>> List(bool all) {
   return records;
 }
 
+// Nothing, when nothing of it runs. A look that fails is no reason to hide the rest.
+std::optional<Result<sandbox::InForce>> Look(const sandbox::Home& home,
+                                             const sandbox::RecordInfo& record) {
+  if (record.state == sandbox::State::kEnded) return std::nullopt;
+  return sandbox::ReadInForce(home, record);
+}
+
+std::string WallsOf(const sandbox::Home& home, const sandbox::RecordInfo& record) {
+  auto in_force = Look(home, record);
+  if (!in_force) return RecordedWallsText(record, "");
+  if (!*in_force) return RecordedWallsText(record, in_force->error().message());
+  return WallsText(record, **in_force);
+}
+
+// The record with one more member.
+std::string WithInForce(const sandbox::Home& home, const sandbox::RecordInfo& record) {
+  auto in_force = Look(home, record);
+  std::string value = "null";
+  if (in_force && *in_force) {
+    value = sandbox::ToJson(**in_force);
+  } else if (in_force) {
+    JsonWriter unknown;
+    unknown.BeginObject().Key("unknown").String(in_force->error().message()).EndObject();
+    value = std::move(unknown).Take();
+  }
+  // A record is an object that is never empty.
+  std::string_view members = record.json;
+  members.remove_suffix(1);
+  return Cat(members, ",\"in_force\":", value, "}");
+}
+
 // False: there was none, and that is fine.
 Result<bool> RemoveOne(const sandbox::Home& home, const std::string& name, bool force) {
   auto found = sandbox::FindSandbox(home, name);
@@ -120,10 +153,12 @@ int RunInspect(const InspectOptions& options) {
   int code = 0;
   for (const std::string& name : options.sandboxes) {
     auto record = sandbox::FindSandbox(*home, name);
-    if (record)
-      Print(json::Pretty(record->json) + "\n");
-    else
+    if (!record)
       code = Fail(record.error(), format, kExitFailed);
+    else if (options.walls && !options.json)
+      Print(WallsOf(*home, *record));
+    else
+      Print(json::Pretty(WithInForce(*home, *record)) + "\n");
   }
   return code;
 }
