@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A ring of bytes and two questions about it. The bytes are a hostile guest's.
+// A ring of bytes and what it says. The bytes are a hostile guest's.
 
 #include "sandbox/console_ring.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/text.h"
@@ -68,6 +69,18 @@ std::string ConsoleRing::Tail(size_t lines) const {
   }
   std::reverse(tail.begin(), tail.end());
   return Join(tail, " | ");
+}
+
+std::string ConsoleText(std::string_view bytes) {
+  std::string text;
+  bool first = true;
+  for (std::string_view line : Split(bytes, '\n')) {
+    if (!std::exchange(first, false)) text += '\n';
+    // Of the last piece too: its newline may come with the next bytes.
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    text += Escape(line, line.size());
+  }
+  return text;
 }
 
 }  // namespace msb::sandbox

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace msb::sandbox {
@@ -36,5 +37,9 @@ class ConsoleRing {
   size_t next_ = 0;  // Where the next byte goes once the ring is full.
   uint64_t total_ = 0;
 };
+
+// Some of what a hostile guest has written, for the user's terminal: only line ends pass unescaped.
+// The kernel ends its lines with "\r\n", and the bytes come cut at any place.
+std::string ConsoleText(std::string_view bytes);
 
 }  // namespace msb::sandbox

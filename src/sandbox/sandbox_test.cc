@@ -165,6 +165,17 @@ TEST(ConsoleRing, KeepsTheLastBytesInOrder) {
   EXPECT_EQ(ring.total(), 23u);
 }
 
+TEST(ConsoleText, KeepsEveryLineEndWhereverTheBytesAreCut) {
+  const std::string kGuest = "a\r\n\r\nb \xc3\xa4\r\n";
+  EXPECT_EQ(ConsoleText(kGuest), "a\n\nb \xc3\xa4\n");
+  for (size_t cut : {0u, 1u, 2u, 3u, 4u, 5u, 9u, 10u})
+    EXPECT_EQ(ConsoleText(kGuest.substr(0, cut)) + ConsoleText(kGuest.substr(cut)),
+              "a\n\nb \xc3\xa4\n")
+        << cut;
+  EXPECT_EQ(ConsoleText("\n"), "\n");
+  EXPECT_EQ(ConsoleText("x\ry\033[2J\n"), "x\\x0dy\\x1b[2J\n");
+}
+
 TEST(ConsoleRing, FindsThePanicAndTheTailAndEscapesBoth) {
   ConsoleRing ring;
   EXPECT_FALSE(ring.PanicLine().has_value());

@@ -216,12 +216,7 @@ void Supervisor::OnConsole() {
                  ? Outcome{.kind = OutcomeKind::kStopped, .detail = "stopped on request"}
                  : Outcome{.kind = OutcomeKind::kMachineDied, .detail = "the guest halted itself"});
   if (!parts_.spec.debug_console) return;
-  // A hostile guest's bytes on the user's terminal: only line ends pass unescaped.
-  std::string text;
-  for (const std::string& line : Split(AsText(bytes), '\n')) {
-    if (!text.empty()) text += '\n';
-    text += Escape(line, buffer.size());
-  }
+  std::string text = ConsoleText(AsText(bytes));
   // A reader that does not keep up loses some: only what a pipe takes at once is written (pipe(7):
   // writable means PIPE_BUF bytes), for our own loop must never stand still.
   pollfd room{STDERR_FILENO, POLLOUT, 0};
