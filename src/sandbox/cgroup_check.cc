@@ -21,7 +21,7 @@ namespace msb::sandbox {
 namespace {
 
 constexpr sys::CgroupLimits kLimits{.memory_bytes = 64 * kMiB, .cpu_milli = 1000, .pids = 32};
-constexpr auto kPatience = std::chrono::seconds(2);
+constexpr auto kPatience = std::chrono::seconds(10);
 
 Result<std::string> Try(const sys::CgroupHost& host, const std::string& name) {
   auto cgroup = TRY(sys::Cgroup::Create(host, name, kLimits));

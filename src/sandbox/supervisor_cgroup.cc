@@ -16,8 +16,9 @@ namespace {
 // requests (util/thread-pool.c); QEMU ends when it cannot make one.
 constexpr uint32_t kHelperCpuMilli = 500;
 constexpr uint32_t kMachinePids = 96;
-// A manager answers within milliseconds; one that hangs must not keep a sandbox from its start.
-constexpr auto kManagerPatience = std::chrono::seconds(2);
+// A manager answers within milliseconds, on a busy host after its first login within seconds; one
+// that hangs must not keep a sandbox from its start for ever.
+constexpr auto kManagerPatience = std::chrono::seconds(10);
 // The kernel's own memory for a file in memory: a node of the page cache's tree has 576 bytes for
 // 64 pages, 1/455.
 constexpr uint64_t kNodeShare = 256;
