@@ -35,7 +35,7 @@ Result<void> AddSubordinateRanges(const std::string& path, std::vector<IdRange>&
   return {};
 }
 
-Result<UniqueFd> OpenSlots(const std::string& directory) {
+Result<UniqueFd> OpenSlots(const std::string& directory, const char* file) {
   if (::mkdir(directory.c_str(), 0700) == -1 && errno != EEXIST)
     return Error::Errno(Cat("mkdir ", directory));
   UniqueFd dir = TRY(sys::OpenAt(sys::Cwd(), directory, O_PATH | O_DIRECTORY | O_NOFOLLOW));
@@ -43,21 +43,26 @@ Result<UniqueFd> OpenSlots(const std::string& directory) {
   if (info.st_uid != ::geteuid() || (info.st_mode & 077) != 0)
     return Error(Code::kFailedPrecondition, Cat(directory, " is not private to its owner"))
         .Remedy(Cat("remove it, or: chown root ", directory, "; chmod 700 ", directory));
-  return sys::OpenAt(dir, "ids", O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+  return sys::OpenAt(dir, file, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
 }
 
-}  // namespace
+// Of `count` runs of `size` ids from `first` on: a byte of `file` each.
+struct Slots {
+  const char* file;
+  uint32_t first, size, count;
+};
 
-Result<IdSlot> ClaimIdSlot(const IdSlotSource& source) {
+Result<IdSlot> Claim(const Slots& slots, const IdSlotSource& source) {
   std::vector<IdRange> taken;
   TRY(AddSubordinateRanges(source.subuid, taken));
   TRY(AddSubordinateRanges(source.subgid, taken));
   // A description of its own: locks of one description do not exclude each other.
-  UniqueFd file = TRY(OpenSlots(source.directory));
-  for (uint32_t number = 0; number < kSlotCount; number++) {
-    uint32_t id = kFirstSlotId + number;
-    bool given_away = std::any_of(taken.begin(), taken.end(), [id](const IdRange& range) {
-      return id >= range.first && id - range.first < range.count;
+  UniqueFd file = TRY(OpenSlots(source.directory, slots.file));
+  for (uint32_t number = 0; number < slots.count; number++) {
+    uint64_t id = slots.first + uint64_t{number} * slots.size;
+    bool given_away = std::any_of(taken.begin(), taken.end(), [&](const IdRange& range) {
+      return range.first < id + slots.size &&
+             (id < range.first || id - range.first < range.count);
     });
     if (given_away) continue;
     struct flock lock {};
@@ -65,13 +70,25 @@ Result<IdSlot> ClaimIdSlot(const IdSlotSource& source) {
     lock.l_whence = SEEK_SET;
     lock.l_start = number;
     lock.l_len = 1;
-    if (::fcntl(file.get(), F_OFD_SETLK, &lock) == 0) return IdSlot{number, id, std::move(file)};
+    if (::fcntl(file.get(), F_OFD_SETLK, &lock) == 0)
+      return IdSlot{number, static_cast<uint32_t>(id), std::move(file)};
     if (errno != EAGAIN && errno != EACCES) return Error::Errno("lock an id slot");
   }
+  uint64_t last = slots.first + uint64_t{slots.count} * slots.size - 1;
   return Error(Code::kResourceExhausted,
-               Cat("all ids from ", kFirstSlotId, " to ", kFirstSlotId + kSlotCount - 1,
+               Cat("all ids from ", slots.first, " to ", last,
                    " are in use or given to users in ", source.subuid, " or ", source.subgid))
       .Remedy(Cat("stop some sandboxes, or take a part of that range out of ", source.subuid));
+}
+
+}  // namespace
+
+Result<IdSlot> ClaimIdSlot(const IdSlotSource& source) {
+  return Claim({"ids", kFirstSlotId, 1, kSlotCount}, source);
+}
+
+Result<IdSlot> ClaimIdRange(const IdSlotSource& source) {
+  return Claim({"ranges", kFirstRangeId, kIdsOfRange, kRangeCount}, source);
 }
 
 }  // namespace msb::jail

@@ -33,4 +33,11 @@ struct IdSlotSource {
 };
 Result<IdSlot> ClaimIdSlot(const IdSlotSource& source = {});
 
+// A range of its own for a process sandbox's user namespace: `id` is the first of kIdsOfRange.
+// Between what sssd maps and the slots above.
+inline constexpr uint32_t kIdsOfRange = 65'536;
+inline constexpr uint32_t kFirstRangeId = 0x78000000;  // 2,013,265,920
+inline constexpr uint32_t kRangeCount = 1024;
+Result<IdSlot> ClaimIdRange(const IdSlotSource& source = {});
+
 }  // namespace msb::jail

@@ -61,6 +61,30 @@ int RawDropCapabilities(uint64_t keep) {
   return static_cast<int>(::syscall(SYS_capset, &header, data));
 }
 
+int RawLimitCapabilities(uint64_t keep) {
+  for (int bit = 0; bit <= kLastPossible; bit++) {
+    if ((keep >> bit & 1) != 0) continue;
+    if (::prctl(PR_CAPBSET_DROP, bit, 0, 0, 0) == 0) continue;
+    if (errno == EINVAL) break;
+    return -1;
+  }
+  return 0;
+}
+
+int RawKeepCapabilities(uint64_t keep) {
+  __user_cap_data_struct data[2];
+  if (RawGet(data) == -1) return -1;
+  if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == -1) return -1;
+  for (int half = 0; half < 2; half++) {
+    auto wanted = static_cast<uint32_t>(keep >> (32 * half));
+    data[half].permitted &= wanted;
+    data[half].effective = data[half].permitted;
+    data[half].inheritable = 0;
+  }
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  return static_cast<int>(::syscall(SYS_capset, &header, data));
+}
+
 Result<void> DropCapabilities(uint64_t keep) {
   if (RawDropCapabilities(keep) == -1) return Error::Errno("drop capabilities");
   return {};

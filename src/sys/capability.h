@@ -22,4 +22,10 @@ Result<void> DropCapabilities(uint64_t keep = 0);
 // The same between clone and exec: 0, or -1 with errno.
 int RawDropCapabilities(uint64_t keep);
 
+// For a program that is to be root with a few capabilities. First the bounding set, while ids can
+// still change; then effective and permitted, with inheritable and ambient empty. Uid 0 has `keep`
+// after an exec too: it is what the bounding set holds.
+int RawLimitCapabilities(uint64_t keep);
+int RawKeepCapabilities(uint64_t keep);
+
 }  // namespace msb::sys

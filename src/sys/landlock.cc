@@ -55,12 +55,25 @@ LandlockHandled HandledByLandlock(int abi) {
   return handled;
 }
 
-int RawLandlockCreate(int abi, LandlockSignals signals) {
-  LandlockHandled handled = HandledByLandlock(abi);
+namespace {
+
+int CreateRuleset(int abi, LandlockHandled handled, LandlockSignals signals) {
   if (signals == LandlockSignals::kAllow) handled.scoped &= ~kScopeSignal;
   RulesetAttributes attributes{handled.fs, handled.net, handled.scoped};
   size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
   return static_cast<int>(::syscall(kCreateRuleset, &attributes, size, 0));
+}
+
+}  // namespace
+
+int RawLandlockCreate(int abi, LandlockSignals signals) {
+  return CreateRuleset(abi, HandledByLandlock(abi), signals);
+}
+
+int RawLandlockCreateForFiles(int abi, LandlockSignals signals) {
+  LandlockHandled handled = HandledByLandlock(abi);
+  handled.net = 0;
+  return CreateRuleset(abi, handled, signals);
 }
 
 int RawLandlockAllow(int ruleset, int path, uint64_t rights) {

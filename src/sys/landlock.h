@@ -76,6 +76,8 @@ class LandlockRuleset {
 
 // For code between clone and exec, which reports errno itself: 0 or -1.
 int RawLandlockCreate(int abi, LandlockSignals signals);
+// As HandledByLandlock(), but TCP is left alone.
+int RawLandlockCreateForFiles(int abi, LandlockSignals signals);
 int RawLandlockAllow(int ruleset, int path, uint64_t rights);
 int RawLandlockRestrictSelf(int ruleset);
 

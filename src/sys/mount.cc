@@ -4,6 +4,7 @@
 #include "sys/mount.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,10 +20,14 @@ constexpr unsigned kOpenTreeClone = 1;
 constexpr unsigned kOpenTreeCloexec = O_CLOEXEC;
 constexpr unsigned kRecursive = 0x8000;  // AT_RECURSIVE
 constexpr unsigned kMoveFromEmptyPath = 4;
+constexpr unsigned kMoveToEmptyPath = 0x40;
 constexpr unsigned kFsopenCloexec = 1;
 constexpr unsigned kFsmountCloexec = 1;
+constexpr unsigned kConfigFlag = 0;    // FSCONFIG_SET_FLAG
 constexpr unsigned kConfigString = 1;  // FSCONFIG_SET_STRING
 constexpr unsigned kConfigCreate = 6;  // FSCONFIG_CMD_CREATE
+
+constexpr uint64_t kIdMapped = 0x0010'0000;  // MOUNT_ATTR_IDMAP
 
 struct MountAttributes {
   uint64_t set;
@@ -49,17 +54,51 @@ int RawMoveMount(int mount, int dir, const char* path) {
   return static_cast<int>(::syscall(SYS_move_mount, mount, "", dir, path, kMoveFromEmptyPath));
 }
 
-int RawNewTmpfs(const char* size, uint64_t attributes) {
-  auto fs = static_cast<int>(::syscall(SYS_fsopen, "tmpfs", kFsopenCloexec));
+int RawMapMountIds(int mount, int userns, bool recursive) {
+  MountAttributes attributes{kIdMapped, 0, 0, static_cast<uint64_t>(userns)};
+  unsigned flags = AT_EMPTY_PATH | (recursive ? kRecursive : 0);
+  return static_cast<int>(
+      ::syscall(SYS_mount_setattr, mount, "", flags, &attributes, sizeof attributes));
+}
+
+int RawAttachMount(int mount, int target) {
+  return static_cast<int>(::syscall(SYS_move_mount, mount, "", target, "",
+                                    kMoveFromEmptyPath | kMoveToEmptyPath));
+}
+
+int RawOpenIn(int root, const char* path, uint64_t flags) {
+  open_how how{};
+  how.flags = flags | O_CLOEXEC;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  long fd = -1;
+  // EAGAIN: a rename elsewhere made ".." undecidable (openat2(2)). Nobody races us for ever.
+  for (int i = 0; i < 100; i++) {
+    fd = ::syscall(SYS_openat2, root, path, &how, sizeof how);
+    if (fd != -1 || errno != EAGAIN) break;
+  }
+  return static_cast<int>(fd);
+}
+
+int RawNewFilesystem(const char* type, std::span<const MountOption> options,
+                     uint64_t attributes) {
+  auto fs = static_cast<int>(::syscall(SYS_fsopen, type, kFsopenCloexec));
   if (fs == -1) return -1;
-  long rc = ::syscall(SYS_fsconfig, fs, kConfigString, "size", size, 0);
-  if (rc == 0) rc = ::syscall(SYS_fsconfig, fs, kConfigString, "mode", "0755", 0);
+  long rc = 0;
+  for (const MountOption& option : options) {
+    unsigned kind = option.value == nullptr ? kConfigFlag : kConfigString;
+    if (rc == 0) rc = ::syscall(SYS_fsconfig, fs, kind, option.key, option.value, 0);
+  }
   if (rc == 0) rc = ::syscall(SYS_fsconfig, fs, kConfigCreate, nullptr, nullptr, 0);
   if (rc == 0) rc = ::syscall(SYS_fsmount, fs, kFsmountCloexec, attributes);
   int err = errno;
   ::close(fs);
   errno = err;
   return static_cast<int>(rc);
+}
+
+int RawNewTmpfs(const char* size, uint64_t attributes) {
+  const MountOption options[] = {{"size", size}, {"mode", "0755"}};
+  return RawNewFilesystem("tmpfs", options, attributes);
 }
 
 int RawMakeMountTarget(int dir, const char* path, bool directory) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace msb::sys {
 
@@ -21,6 +22,21 @@ int RawOpenTree(int dir, const char* path, bool recursive);
 int RawSetMountAttributes(int mount, uint64_t set, bool recursive);
 // Attaches a detached mount at `path` below `dir`.
 int RawMoveMount(int mount, int dir, const char* path);
+// Gives owners on the mount the meaning they have in the user namespace `userns` (Linux 5.12;
+// overlay's layers 5.19). EINVAL: this file system cannot do that.
+int RawMapMountIds(int mount, int userns, bool recursive);
+// Attaches a detached mount upon an open directory or file.
+int RawAttachMount(int mount, int target);
+// openat2() with symbolic links, absolute ones too, and ".." kept beneath `root`
+// (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).
+int RawOpenIn(int root, const char* path, uint64_t flags);
+
+struct MountOption {
+  const char* key;
+  const char* value;  // nullptr: a flag.
+};
+// A new file system of `type`, not attached.
+int RawNewFilesystem(const char* type, std::span<const MountOption> options, uint64_t attributes);
 // A new tmpfs, not attached. `size` as tmpfs takes it: "1m".
 int RawNewTmpfs(const char* size, uint64_t attributes);
 // Directories on the way to `path` below `dir`, and at its end a directory or an empty file.

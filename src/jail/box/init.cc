@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sandbox from inside: PID 1 of its PID namespace, and the last steps of the command's process.
+//
+// Between clone and exec: system calls on prepared values only. Each failure is reported as
+// {step, errno, index} and ends the process; the kernel then takes the namespaces away, and with
+// them every mount.
+
+#include <fcntl.h>
+#include <linux/keyctl.h>
+#include <net/if.h>
+#include <linux/sched.h>
+#include <linux/types.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "jail/box/plan.h"
+#include "sys/capability.h"
+#include "sys/landlock.h"
+#include "sys/seccomp.h"
+
+namespace msb::box {
+namespace {
+
+constexpr int kPidfdIdType = 3;  // P_PIDFD
+
+class Init final : public Failure {
+ public:
+  explicit Init(Plan& plan) : plan_(plan) {}
+  [[noreturn]] void Run();
+  void Check(Step step, long rc, uint32_t index = 0) override;
+
+ private:
+  [[noreturn]] void Fail(Step step, uint32_t index);
+  void MoveDescriptors();
+  void CheckParent(Step step);
+  size_t WaitForParent(std::span<int> trees);
+  void EnterTime();
+  void EnterIds();
+  void RaiseLoopback();
+  int Fork();
+  [[noreturn]] void RunCommand();
+  void Confine();
+  [[noreturn]] void Exec();
+  [[noreturn]] void Serve(int command);
+
+  Plan& plan_;
+};
+
+void ResetSignals() {
+  struct sigaction action;
+  std::memset(&action, 0, sizeof action);
+  action.sa_handler = SIG_DFL;
+  for (int signal = 1; signal < NSIG; signal++) ::sigaction(signal, &action, nullptr);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+void Init::Fail(Step step, uint32_t index) {
+  Report report{step, errno, index};
+  [[maybe_unused]] ssize_t ignored = ::write(plan_.report, &report, sizeof report);
+  ::_exit(125);
+}
+
+// `rc` as system calls answer: -1 and errno.
+void Init::Check(Step step, long rc, uint32_t index) {
+  if (plan_.fail_at == static_cast<int>(step)) {
+    rc = -1;
+    errno = EPERM;
+  }
+  if (rc == -1) Fail(step, index);
+}
+
+// Everything we keep goes to numbers from kFirstInitFd on, everything else is closed.
+void Init::MoveDescriptors() {
+  int* wanted[8 + kMaxKeptFds];
+  size_t count = 0;
+  for (int* fd : {&plan_.report, &plan_.status, &plan_.leash, &plan_.parent_pidfd,
+                  &plan_.slot_lock})
+    wanted[count++] = fd;
+  for (PlannedFd& fd : plan_.fds) wanted[count++] = &fd.fd;
+  int kept[8 + kMaxKeptFds];
+  size_t kept_count = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (*wanted[i] == -1) continue;
+    int moved = ::fcntl(*wanted[i], F_DUPFD_CLOEXEC, kFirstInitFd);
+    Check(Step::kDescriptors, moved, static_cast<uint32_t>(i));
+    *wanted[i] = moved;
+    kept[kept_count++] = moved;
+  }
+  std::sort(kept, kept + kept_count);
+  unsigned next = 0;
+  for (size_t i = 0; i < kept_count; i++) {
+    auto fd = static_cast<unsigned>(kept[i]);
+    if (fd > next) Check(Step::kDescriptors, ::syscall(SYS_close_range, next, fd - 1, 0));
+    next = fd + 1;
+  }
+  Check(Step::kDescriptors, ::syscall(SYS_close_range, next, ~0u, 0));
+}
+
+// PDEATHSIG is lost at a change of ids and says nothing about a parent that died before it was set.
+void Init::CheckParent(Step step) {
+  Check(step, ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+  pollfd parent{plan_.parent_pidfd, POLLIN, 0};
+  int n = ::poll(&parent, 1, 0);
+  if (n == 1) errno = ESRCH;
+  Check(step, n == 0 ? 0 : -1);
+}
+
+// The parent has written the id maps and moved us to our cgroup; the trees that it opened come
+// along. Returns their number.
+size_t Init::WaitForParent(std::span<int> trees) {
+  size_t count = 0;
+  for (char said = kTrees; said == kTrees;) {
+    iovec part{&said, 1};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxSentTrees)];
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    ssize_t n = ::recvmsg(plan_.leash, &message, MSG_CMSG_CLOEXEC);
+    if (n == 0) errno = ESRCH;
+    Check(Step::kWaitForParent, n == 1 ? 0 : -1);
+    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+         header = CMSG_NXTHDR(&message, header)) {
+      if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+      size_t sent = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+      for (size_t i = 0; i < sent && count < trees.size(); i++)
+        std::memcpy(&trees[count++], CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+    }
+  }
+  return count;
+}
+
+// For the children: whoever is in a time namespace already cannot change it.
+void Init::EnterTime() {
+  if (!plan_.own_time) return;
+  Check(Step::kTimeNamespace, ::unshare(CLONE_NEWTIME));
+  int fd = ::open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
+  Check(Step::kTimeNamespace, fd);
+  Check(Step::kTimeNamespace, ::write(fd, plan_.time_offsets, std::strlen(plan_.time_offsets)));
+  ::close(fd);
+}
+
+void Init::EnterIds() {
+  if (!plan_.own_users) return;
+  if (plan_.drop_groups) Check(Step::kIds, ::syscall(SYS_setgroups, 0, nullptr));
+  // Whom the one mapped id is of whoever has no more; else root, inside.
+  uid_t uid = plan_.drop_groups ? 0 : plan_.uid;
+  gid_t gid = plan_.drop_groups ? 0 : plan_.gid;
+  Check(Step::kIds, ::syscall(SYS_setresgid, gid, gid, gid));
+  Check(Step::kIds, ::syscall(SYS_setresuid, uid, uid, uid));
+}
+
+void Init::RaiseLoopback() {
+  if (!plan_.own_network) return;
+  int any = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  Check(Step::kLoopback, any);
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  Check(Step::kLoopback, ::ioctl(any, SIOCSIFFLAGS, &request));
+  ::close(any);
+}
+
+int Init::Fork() {
+  int pidfd = -1;
+  clone_args args;
+  std::memset(&args, 0, sizeof args);
+  args.flags = CLONE_PIDFD;
+  args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+  args.exit_signal = SIGCHLD;
+  long pid = ::syscall(SYS_clone3, &args, sizeof args);
+  Check(Step::kFork, pid);
+  if (pid == 0) RunCommand();
+  return pidfd;
+}
+
+void Init::Confine() {
+  Check(Step::kNoNewPrivileges, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+  if (plan_.landlock_abi > 0) {
+    int ruleset =
+        sys::RawLandlockCreateForFiles(plan_.landlock_abi, sys::LandlockSignals::kForbid);
+    Check(Step::kLandlock, ruleset);
+    int root = ::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    Check(Step::kLandlock, root);
+    // Files are the mounts' business. What the domain takes away for good: changes to the mounts,
+    // tracing and signals across its edge, abstract sockets of others.
+    Check(Step::kLandlock, sys::RawLandlockAllow(ruleset, root,
+                                                 sys::HandledByLandlock(plan_.landlock_abi).fs));
+    Check(Step::kLandlock, sys::RawLandlockRestrictSelf(ruleset));
+    ::close(root);
+    ::close(ruleset);
+  }
+  Check(Step::kSeccomp, sys::RawInstallSeccompFilter(plan_.filter, plan_.filter_length));
+}
+
+// As execvp(3): what is not there, or is no program for us, leads to the next directory of PATH.
+void Init::Exec() {
+  int worst = ENOENT;
+  for (const char* path : plan_.candidates) {
+    ::execve(path, plan_.argv, plan_.environment);
+    if (errno == EACCES) worst = EACCES;
+    if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) {
+      worst = errno;
+      break;
+    }
+  }
+  errno = worst;
+  Fail(Step::kExec, 0);
+}
+
+void Init::RunCommand() {
+  Check(Step::kSession, ::setsid());
+  for (uint32_t i = 0; i < plan_.fds.size(); i++)
+    Check(Step::kPlaceDescriptors, ::dup2(plan_.fds[i].fd, plan_.fds[i].number), i);
+  for (uint32_t i = 0; i < plan_.limits.size(); i++)
+    Check(Step::kLimits,
+          ::setrlimit(static_cast<__rlimit_resource>(plan_.limits[i].resource),
+                      &plan_.limits[i].value),
+          i);
+  Check(Step::kCapabilities, sys::RawLimitCapabilities(plan_.capabilities));
+  if (plan_.uid != 0 || plan_.gid != 0 || !plan_.own_users) {
+    if (plan_.drop_groups || !plan_.own_users)
+      Check(Step::kUser, ::syscall(SYS_setgroups, 0, nullptr));
+    Check(Step::kUser, ::syscall(SYS_setresgid, plan_.gid, plan_.gid, plan_.gid));
+    Check(Step::kUser, ::syscall(SYS_setresuid, plan_.uid, plan_.uid, plan_.uid));
+  }
+  Check(Step::kCapabilities, sys::RawKeepCapabilities(plan_.uid == 0 ? plan_.capabilities : 0));
+  Check(Step::kDirectory, ::chdir(plan_.directory));
+  Confine();
+  Exec();
+}
+
+// Reaps whatever ends, passes signals on to the command's group, tells how the command ended. Ends
+// with it, or when the leash is let go; the kernel then kills all that is left.
+void Init::Serve(int command) {
+  for (PlannedFd& fd : plan_.fds) ::close(fd.fd);
+  sigset_t children;
+  ::sigemptyset(&children);
+  ::sigaddset(&children, SIGCHLD);
+  Check(Step::kInitConfine, ::sigprocmask(SIG_BLOCK, &children, nullptr));
+  int ended = ::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+  Check(Step::kInitConfine, ended);
+  Check(Step::kInitConfine, sys::RawDropCapabilities(1ull << 5 /* CAP_KILL */));
+  Check(Step::kInitConfine, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+  CheckParent(Step::kInitConfine);
+  Check(Step::kInitConfine,
+        sys::RawInstallSeccompFilter(plan_.init_filter, plan_.init_filter_length));
+  ::close(plan_.report);
+  for (;;) {
+    pollfd waits[] = {{command, POLLIN, 0}, {plan_.leash, POLLIN, 0}, {ended, POLLIN, 0}};
+    if (::poll(waits, 3, -1) == -1) {
+      if (errno == EINTR) continue;
+      ::_exit(1);
+    }
+    if (waits[0].revents != 0) {
+      siginfo_t info;
+      std::memset(&info, 0, sizeof info);
+      if (::waitid(static_cast<idtype_t>(kPidfdIdType), static_cast<id_t>(command), &info,
+                   WEXITED) == -1)
+        ::_exit(1);
+      int32_t status[2] = {info.si_code, info.si_status};
+      [[maybe_unused]] ssize_t ignored = ::write(plan_.status, status, sizeof status);
+      ::_exit(0);
+    }
+    if (waits[1].revents != 0) {
+      char signal = 0;
+      if (::read(plan_.leash, &signal, 1) != 1) ::_exit(1);
+      // The command leads a session and a group; it is our first child, so its number is 2.
+      if (signal > 0 && signal <= SIGRTMAX) ::kill(-2, signal);
+    }
+    if (waits[2].revents != 0) {
+      signalfd_siginfo ignored;
+      while (::read(ended, &ignored, sizeof ignored) > 0) {
+      }
+      siginfo_t info;
+      // Not the command: its status is taken above.
+      do {
+        info.si_pid = 0;
+        if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1) break;
+        if (info.si_pid == 0 || info.si_pid == 2) break;
+      } while (::waitid(P_PID, static_cast<id_t>(info.si_pid), &info, WEXITED) == 0);
+    }
+  }
+}
+
+void Init::Run() {
+  ResetSignals();
+  ::umask(022);
+  MoveDescriptors();
+  CheckParent(Step::kParentAlive);
+  int trees[kMaxSentTrees];
+  size_t count = WaitForParent(trees);
+  Check(Step::kCgroupNamespace, ::unshare(CLONE_NEWCGROUP));
+  EnterTime();
+  EnterIds();
+  CheckParent(Step::kParentAlive);
+  // Keys of the caller's session are not to be had inside.
+  long keyring = ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
+  Check(Step::kKeyring, keyring == -1 && errno == ENOSYS ? 0 : keyring);
+  Check(Step::kHostname, ::sethostname(plan_.hostname, std::strlen(plan_.hostname)));
+  RaiseLoopback();
+  BuildRoot(plan_, std::span(trees).first(count), *this);
+  Serve(Fork());
+}
+
+}  // namespace
+
+void RunInit(Plan& plan) { Init(plan).Run(); }
+
+}  // namespace msb::box

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the parent hands to the sandbox's init: everything worked out beforehand, so that the init
+// only makes system calls. Pointers lead into memory of the parent, of which the init has a copy.
+
+#pragma once
+
+#include <linux/filter.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <span>
+
+#include "jail/box/spec.h"
+
+namespace msb::box {
+
+// In the order in which they happen; StepName() says them in words.
+enum class Step : uint8_t {
+  kDescriptors,
+  kParentAlive,
+  kWaitForParent,
+  kCgroupNamespace,
+  kTimeNamespace,
+  kIds,
+  kKeyring,
+  kHostname,
+  kLoopback,
+  kPrivateMounts,
+  kStorage,
+  kRootTree,
+  kOverlay,
+  kEnterRoot,
+  kProc,
+  kProcWall,
+  kSys,
+  kDev,
+  kTemporary,
+  kEtc,
+  kBindTarget,
+  kBindSource,
+  kBindAttach,
+  kLinks,
+  kDetachHost,
+  kReadOnly,
+  kFork,
+  // In the init, after the fork.
+  kInitConfine,
+  // In the command's process.
+  kSession,
+  kPlaceDescriptors,
+  kLimits,
+  kDirectory,
+  kCapabilities,
+  kUser,
+  kNoNewPrivileges,
+  kLandlock,
+  kSeccomp,
+  kExec,
+  kCount,
+};
+
+struct PlannedBind {
+  const char* source;  // Opened by the init where the parent did not send it.
+  const char* target;
+  bool directory;
+  bool writable;
+  bool sent;  // The parent opened and ID-mapped it: the next of the descriptors that came.
+};
+
+struct PlannedFile {
+  const char* directory;  // Below the root, without a leading slash.
+  const char* name;
+  const char* text;
+  bool only_if_missing;
+};
+
+struct PlannedLink {
+  const char* directory;
+  const char* name;
+  const char* target;
+};
+
+struct PlannedFd {
+  int fd;
+  int number;
+};
+
+// One report by the child, then it exits; nothing but end of file when the command was started.
+struct Report {
+  Step step;
+  int32_t error;
+  uint32_t index;  // Which bind, file, limit or descriptor.
+};
+
+inline constexpr int kMaxCommandFd = 199;  // What the command is given lies below, the rest above.
+inline constexpr int kFirstInitFd = 260;
+inline constexpr size_t kMaxSentTrees = 64;
+inline constexpr size_t kMaxKeptFds = 32;
+
+// What comes over the leash, a byte each: kTrees with descriptors, as often as it takes; kGo; then
+// signals to pass on.
+inline constexpr char kGo = 0;
+inline constexpr char kTrees = 1;
+
+struct Plan {
+  RootKind root;
+  const char* root_directory;
+  bool root_sent;  // The first of the descriptors that came is the root's tree.
+  bool read_only;
+  const char* storage;  // As tmpfs takes it.
+  std::span<const PlannedBind> binds;
+  std::span<const PlannedFile> files;
+  std::span<const PlannedLink> links;
+
+  bool own_network;
+  bool own_users;
+  bool drop_groups;    // The id map lets us.
+  bool own_time;
+  const char* time_offsets;
+  bool devpts_group;   // gid 5 is mapped.
+  const char* hostname;
+
+  std::span<PlannedFd> fds;  // 0, 1 and 2 among them.
+  std::span<const ResourceLimit> limits;
+  const char* directory;
+  uid_t uid;
+  gid_t gid;
+  uint64_t capabilities;
+  std::span<const char* const> candidates;  // Paths to try, in this order.
+  char* const* argv;
+  char* const* environment;
+  const sock_filter* filter;
+  unsigned short filter_length;
+  const sock_filter* init_filter;
+  unsigned short init_filter_length;
+  int landlock_abi;
+
+  int report;
+  int status;
+  int leash;  // A stream socket; its end is the sandbox's.
+  int parent_pidfd;
+  int slot_lock;  // -1: none.
+  int fail_at;    // A Step that must fail (tests), or -1.
+};
+
+// SAFETY: for the child of a single-threaded parent; system calls only. Never returns.
+[[noreturn]] void RunInit(Plan& plan);
+
+// root.cc, for the init: reports by `fail` and never returns from it.
+class Failure {
+ public:
+  virtual void Check(Step step, long rc, uint32_t index = 0) = 0;
+
+ protected:
+  ~Failure() = default;
+};
+// Builds the root and enters it. `trees`: what the parent sent.
+void BuildRoot(const Plan& plan, std::span<const int> trees, Failure& failure);
+
+}  // namespace msb::box

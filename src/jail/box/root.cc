@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sandbox's root: between clone and exec, system calls only.
+//
+// The tree below is hostile: everything in it is reached by RawOpenIn() from the root's descriptor,
+// which follows links but never out of the root. Mounts are made detached, sealed, and then
+// attached upon an open descriptor, so no name is looked up twice.
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "jail/box/plan.h"
+#include "sys/mount.h"
+
+namespace msb::box {
+namespace {
+
+using sys::kMountNoDevices;
+using sys::kMountNoExec;
+using sys::kMountNoSetuid;
+using sys::kMountReadOnly;
+
+constexpr uint64_t kNothing = kMountNoSetuid | kMountNoDevices | kMountNoExec;
+
+// Parts of /proc that tell of the host or reach it: hidden behind /dev/null or an empty directory.
+constexpr const char* kHiddenFiles[] = {"kcore",      "keys",        "latency_stats", "timer_list",
+                                        "sched_debug", "interrupts", "kpagecount",    "kpageflags",
+                                        "kpagecgroup", "vmallocinfo", "slabinfo",     "kallsyms",
+                                        "sysrq-trigger"};
+constexpr const char* kHiddenDirectories[] = {"acpi", "asound", "scsi"};
+// To be read, not written.
+constexpr const char* kSealedTrees[] = {"sys", "irq", "bus", "fs"};
+constexpr const char* kDevices[] = {"null", "zero", "full", "random", "urandom", "tty"};
+
+class Builder {
+ public:
+  Builder(const Plan& plan, std::span<const int> trees, Failure& failure)
+      : plan_(plan), trees_(trees), failure_(failure) {}
+  void Run();
+
+ private:
+  void Check(Step step, long rc, uint32_t index = 0) { failure_.Check(step, rc, index); }
+  int NextTree() { return next_tree_ < trees_.size() ? trees_[next_tree_++] : -1; }
+
+  int OpenDirectory(Step step, const char* path, mode_t mode, uint32_t index = 0);
+  int OpenFile(const char* path, uint32_t index);
+  int Place(Step step, int mount, const char* path, mode_t mode);
+  void MakeStorage();
+  int RootTree();
+  int Overlay();
+  void MakeProc();
+  void MakeSys();
+  void MakeDev();
+  void MakeEtc();
+  void AddBinds();
+  void AddLinks();
+  void HideFile(Step step, int directory, const char* name);
+  void HideDirectory(Step step, int directory, const char* name);
+
+  const Plan& plan_;
+  std::span<const int> trees_;
+  Failure& failure_;
+  size_t next_tree_ = 0;
+  int storage_ = -1;
+  int root_ = -1;
+};
+
+// A directory beneath the root, made where it is missing.
+int Builder::OpenDirectory(Step step, const char* path, mode_t mode, uint32_t index) {
+  int at = ::fcntl(root_, F_DUPFD_CLOEXEC, kFirstInitFd);
+  Check(step, at, index);
+  char part[PATH_MAX];
+  size_t length = std::strlen(path);
+  if (length >= sizeof part) {
+    errno = ENAMETOOLONG;
+    Check(step, -1, index);
+  }
+  size_t begin = 0;
+  for (size_t i = 0; i <= length; i++) {
+    if (i != length && path[i] != '/') continue;
+    size_t name = begin;
+    begin = i + 1;
+    if (i == name) continue;
+    std::memcpy(part, path, i);
+    part[i] = '\0';
+    int next = sys::RawOpenIn(root_, part, O_PATH | O_DIRECTORY);
+    if (next == -1 && errno == ENOENT) {
+      Check(step, ::mkdirat(at, part + name, mode), index);
+      next = ::openat(at, part + name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    }
+    Check(step, next, index);
+    ::close(at);
+    at = next;
+  }
+  return at;
+}
+
+// A file to mount upon, made where nothing is.
+int Builder::OpenFile(const char* path, uint32_t index) {
+  int found = sys::RawOpenIn(root_, path, O_PATH);
+  if (found != -1) return found;
+  if (errno != ENOENT) Check(Step::kBindTarget, -1, index);
+  const char* slash = std::strrchr(path, '/');
+  char parent[PATH_MAX] = "";
+  const char* name = path;
+  if (slash != nullptr) {
+    auto length = static_cast<size_t>(slash - path);
+    if (length >= sizeof parent) {
+      errno = ENAMETOOLONG;
+      Check(Step::kBindTarget, -1, index);
+    }
+    std::memcpy(parent, path, length);
+    parent[length] = '\0';
+    name = slash + 1;
+  }
+  int directory = OpenDirectory(Step::kBindTarget, parent, 0755, index);
+  int made = ::openat(directory, name, O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0644);
+  Check(Step::kBindTarget, made, index);
+  ::close(directory);
+  return made;
+}
+
+// Attaches at `path`, making the directory; returns `mount`, which is now there.
+int Builder::Place(Step step, int mount, const char* path, mode_t mode) {
+  Check(step, mount);
+  int at = OpenDirectory(step, path, mode);
+  Check(step, sys::RawAttachMount(mount, at));
+  ::close(at);
+  return mount;
+}
+
+void Builder::MakeStorage() {
+  Check(Step::kPrivateMounts, ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr));
+  const sys::MountOption options[] = {
+      {"size", plan_.storage}, {"mode", "0755"}, {"nr_inodes", "1000000"}};
+  storage_ = sys::RawNewFilesystem("tmpfs", options, kMountNoSetuid | kMountNoDevices);
+  Check(Step::kStorage, storage_);
+  // Laid over "/": lookups still start in the host's root below it until pivot_root().
+  Check(Step::kStorage, sys::RawMoveMount(storage_, AT_FDCWD, "/"));
+  Check(Step::kStorage, ::fchdir(storage_));
+}
+
+// The directory, or the host's root, as a detached mount.
+int Builder::RootTree() {
+  if (plan_.root_sent) return NextTree();
+  const char* path = plan_.root == RootKind::kHost ? "/" : plan_.root_directory;
+  return sys::RawOpenTree(AT_FDCWD, path, true);
+}
+
+// Layers are named relative to the working directory, the storage: no option has a path of a user
+// in it, whose commas and colons would mean something.
+int Builder::Overlay() {
+  int lower = RootTree();
+  Check(Step::kRootTree, lower);
+  Check(Step::kRootTree,
+        sys::RawSetMountAttributes(lower, kMountReadOnly | kMountNoSetuid | kMountNoDevices, true));
+  for (const char* name : {"lower", "upper", "work", "root"})
+    Check(Step::kStorage, ::mkdirat(storage_, name, 0755));
+  Check(Step::kRootTree, sys::RawMoveMount(lower, storage_, "lower"));
+  // What the lower tree says in overlay's own attributes must not redirect a lookup.
+  const sys::MountOption options[] = {{"lowerdir", "lower"},      {"upperdir", "upper"},
+                                      {"workdir", "work"},        {"redirect_dir", "nofollow"},
+                                      {"metacopy", "off"},        {"index", "off"},
+                                      {"xino", "off"},            {"userxattr", nullptr}};
+  int overlay = sys::RawNewFilesystem("overlay", options, kMountNoSetuid | kMountNoDevices);
+  if (overlay == -1 && errno == EINVAL && !plan_.own_users) {
+    overlay = sys::RawNewFilesystem("overlay", std::span(options).first(7),
+                                    kMountNoSetuid | kMountNoDevices);
+  }
+  Check(Step::kOverlay, overlay);
+  Check(Step::kOverlay, sys::RawMoveMount(overlay, storage_, "root"));
+  ::close(lower);
+  return overlay;
+}
+
+void Builder::HideFile(Step step, int directory, const char* name) {
+  int file = ::openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+  if (file == -1 && errno == ENOENT) return;
+  Check(step, file);
+  int null = sys::RawOpenTree(AT_FDCWD, "/dev/null", false);
+  Check(step, null);
+  Check(step, sys::RawSetMountAttributes(null, kMountNoSetuid | kMountNoExec | kMountReadOnly,
+                                         false));
+  Check(step, sys::RawAttachMount(null, file));
+  ::close(null);
+  ::close(file);
+}
+
+void Builder::HideDirectory(Step step, int directory, const char* name) {
+  int there = ::openat(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (there == -1 && errno == ENOENT) return;
+  Check(step, there);
+  const sys::MountOption options[] = {{"size", "4k"}, {"nr_inodes", "2"}, {"mode", "0555"}};
+  int empty = sys::RawNewFilesystem("tmpfs", options, kNothing | kMountReadOnly);
+  Check(step, empty);
+  Check(step, sys::RawAttachMount(empty, there));
+  ::close(empty);
+  ::close(there);
+}
+
+void Builder::MakeProc() {
+  int proc = Place(Step::kProc, sys::RawNewFilesystem("proc", {}, kNothing), "proc", 0555);
+  for (const char* name : kHiddenFiles) HideFile(Step::kProcWall, proc, name);
+  for (const char* name : kHiddenDirectories) HideDirectory(Step::kProcWall, proc, name);
+  for (const char* name : kSealedTrees) {
+    int tree = sys::RawOpenTree(proc, name, true);
+    if (tree == -1 && errno == ENOENT) continue;
+    Check(Step::kProcWall, tree);
+    Check(Step::kProcWall, sys::RawSetMountAttributes(tree, kNothing | kMountReadOnly, true));
+    Check(Step::kProcWall, sys::RawMoveMount(tree, proc, name));
+    ::close(tree);
+  }
+  ::close(proc);
+}
+
+// A new one where the network namespace is ours, which is the kernel's condition; else the host's.
+void Builder::MakeSys() {
+  int sys = plan_.own_network ? sys::RawNewFilesystem("sysfs", {}, kNothing | kMountReadOnly)
+                              : sys::RawOpenTree(AT_FDCWD, "/sys", true);
+  Check(Step::kSys, sys);
+  if (!plan_.own_network)
+    Check(Step::kSys, sys::RawSetMountAttributes(sys, kNothing | kMountReadOnly, true));
+  sys = Place(Step::kSys, sys, "sys", 0555);
+  HideDirectory(Step::kSys, sys, "firmware");
+  int virtual_devices = ::openat(sys, "devices/virtual", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (virtual_devices != -1) {
+    HideDirectory(Step::kSys, virtual_devices, "powercap");
+    ::close(virtual_devices);
+  }
+  ::close(sys);
+}
+
+void Builder::MakeDev() {
+  const sys::MountOption options[] = {{"size", "64k"}, {"nr_inodes", "64"}, {"mode", "0755"}};
+  int dev = Place(Step::kDev,
+                  sys::RawNewFilesystem("tmpfs", options, kMountNoSetuid | kMountNoExec), "dev",
+                  0755);
+  for (uint32_t i = 0; i < std::size(kDevices); i++) {
+    char path[32] = "/dev/";
+    std::strcat(path, kDevices[i]);
+    int tree = sys::RawOpenTree(AT_FDCWD, path, false);
+    Check(Step::kDev, tree, i);
+    int file = ::openat(dev, kDevices[i], O_CREAT | O_EXCL | O_RDONLY | O_CLOEXEC, 0666);
+    Check(Step::kDev, file, i);
+    Check(Step::kDev, sys::RawSetMountAttributes(tree, kMountNoSetuid | kMountNoExec, false), i);
+    Check(Step::kDev, sys::RawAttachMount(tree, file), i);
+    ::close(tree);
+    ::close(file);
+  }
+  auto below = [&](const char* name, int mount) {
+    Check(Step::kDev, mount);
+    Check(Step::kDev, ::mkdirat(dev, name, 0755));
+    Check(Step::kDev, sys::RawMoveMount(mount, dev, name));
+    ::close(mount);
+  };
+  const sys::MountOption pts[] = {{"newinstance", nullptr},
+                                  {"ptmxmode", "0666"},
+                                  {"mode", "0620"},
+                                  {"gid", plan_.devpts_group ? "5" : "0"}};
+  below("pts", sys::RawNewFilesystem("devpts", pts, kMountNoSetuid | kMountNoExec));
+  const sys::MountOption shm[] = {{"size", "64m"}, {"nr_inodes", "10000"}, {"mode", "1777"}};
+  below("shm", sys::RawNewFilesystem("tmpfs", shm, kNothing));
+  below("mqueue", sys::RawNewFilesystem("mqueue", {}, kNothing));
+  constexpr struct {
+    const char *name, *target;
+  } kLinks[] = {{"ptmx", "pts/ptmx"},
+                {"fd", "/proc/self/fd"},
+                {"stdin", "/proc/self/fd/0"},
+                {"stdout", "/proc/self/fd/1"},
+                {"stderr", "/proc/self/fd/2"}};
+  for (const auto& link : kLinks) Check(Step::kDev, ::symlinkat(link.target, dev, link.name));
+  ::close(dev);
+}
+
+void Builder::MakeEtc() {
+  for (uint32_t i = 0; i < plan_.files.size(); i++) {
+    const PlannedFile& file = plan_.files[i];
+    int directory = OpenDirectory(Step::kEtc, file.directory, 0755, i);
+    struct stat info;
+    bool there = ::fstatat(directory, file.name, &info, AT_SYMLINK_NOFOLLOW) == 0;
+    if (there && !file.only_if_missing)
+      Check(Step::kEtc, ::unlinkat(directory, file.name, 0), i);
+    if (!there || !file.only_if_missing) {
+      int fd = ::openat(directory, file.name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+      Check(Step::kEtc, fd, i);
+      Check(Step::kEtc, ::write(fd, file.text, std::strlen(file.text)), i);
+      ::close(fd);
+    }
+    ::close(directory);
+  }
+}
+
+void Builder::AddBinds() {
+  for (uint32_t i = 0; i < plan_.binds.size(); i++) {
+    const PlannedBind& bind = plan_.binds[i];
+    int tree = bind.sent ? NextTree() : sys::RawOpenTree(AT_FDCWD, bind.source, true);
+    Check(Step::kBindSource, tree, i);
+    uint64_t seal = kMountNoSetuid | kMountNoDevices | (bind.writable ? 0 : kMountReadOnly);
+    Check(Step::kBindSource, sys::RawSetMountAttributes(tree, seal, true), i);
+    int at = bind.directory ? OpenDirectory(Step::kBindTarget, bind.target, 0755, i)
+                            : OpenFile(bind.target, i);
+    Check(Step::kBindAttach, sys::RawAttachMount(tree, at), i);
+    ::close(at);
+    ::close(tree);
+  }
+}
+
+void Builder::AddLinks() {
+  for (uint32_t i = 0; i < plan_.links.size(); i++) {
+    const PlannedLink& link = plan_.links[i];
+    int directory = OpenDirectory(Step::kLinks, link.directory, 0755, i);
+    Check(Step::kLinks, ::symlinkat(link.target, directory, link.name), i);
+    ::close(directory);
+  }
+}
+
+void Builder::Run() {
+  MakeStorage();
+  if (plan_.root == RootKind::kEmpty) {
+    root_ = storage_;
+  } else if (plan_.root == RootKind::kDirectory) {
+    root_ = Overlay();
+  } else {
+    root_ = RootTree();
+    Check(Step::kRootTree, root_);
+    Check(Step::kRootTree, ::mkdirat(storage_, "root", 0755));
+    Check(Step::kRootTree, sys::RawMoveMount(root_, storage_, "root"));
+  }
+  MakeProc();
+  MakeSys();
+  MakeDev();
+  if (plan_.root != RootKind::kHost) {
+    int temporary = OpenDirectory(Step::kTemporary, "tmp", 0755);
+    // By its own descriptor: fchmod() does not take O_PATH.
+    int open = ::openat(temporary, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    Check(Step::kTemporary, open);
+    Check(Step::kTemporary, ::fchmod(open, 01777));
+    ::close(open);
+    ::close(temporary);
+    MakeEtc();
+  }
+  AddBinds();
+  AddLinks();
+  Check(Step::kEnterRoot, ::fchdir(root_));
+  Check(Step::kEnterRoot, ::syscall(SYS_pivot_root, ".", "."));
+  // The host's root now lies over ours at "."; it goes, and every mount below it.
+  Check(Step::kDetachHost, ::umount2(".", MNT_DETACH));
+  Check(Step::kDetachHost, ::chdir("/"));
+  if (plan_.read_only)
+    Check(Step::kReadOnly, sys::RawSetMountAttributes(root_, kMountReadOnly, false));
+}
+
+}  // namespace
+
+void BuildRoot(const Plan& plan, std::span<const int> trees, Failure& failure) {
+  Builder(plan, trees, failure).Run();
+}
+
+}  // namespace msb::box

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a process sandbox is to be. Values are valid when they come here: programs check what users
+// type.
+
+#pragma once
+
+#include <sys/resource.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/units.h"
+#include "jail/seccomp_compiler.h"
+#include "sys/cgroup.h"
+
+namespace msb::box {
+
+enum class RootKind : uint8_t {
+  kEmpty,      // A tmpfs with nothing but what every sandbox has.
+  kDirectory,  // A directory of the host below, a tmpfs above: what is written is thrown away.
+  kHost,       // The host's own tree. Writes reach the host.
+};
+
+enum class NetMode : uint8_t {
+  kNone,  // A network namespace with its loopback up.
+  kHost,
+};
+
+enum class UserMode : uint8_t {
+  kIsolated,  // A user namespace: no task inside has host id 0.
+  kHost,      // None: ids inside are the host's. Root only.
+};
+
+struct Bind {
+  std::string source;  // On the host; links are followed.
+  std::string target;  // Absolute, in the sandbox; resolved beneath its root.
+  bool writable = false;
+};
+
+struct ResourceLimit {
+  int resource;  // RLIMIT_*
+  rlimit value;
+};
+
+// CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW,
+// SYS_CHROOT and SETFCAP: what apt, su and servers need; within the sandbox's user namespace.
+extern const uint64_t kDefaultCapabilities;
+
+struct Spec {
+  RootKind root = RootKind::kEmpty;
+  std::string root_directory;  // Of kDirectory.
+  bool read_only = false;
+  uint64_t storage_bytes = 512 * kMiB;  // Of the tmpfs that takes the writes.
+  std::vector<Bind> binds;              // In the order in which they are attached.
+
+  NetMode net = NetMode::kNone;
+  UserMode users = UserMode::kIsolated;
+  std::string hostname;
+  std::vector<std::string> dns;
+
+  std::vector<std::string> argv;         // A name without a slash is looked up in PATH.
+  std::vector<std::string> environment;  // "KEY=VALUE", all of it.
+  std::string directory = "/";           // Where the command starts.
+  uint32_t uid = 0, gid = 0;             // Who it is, inside.
+  uint64_t capabilities = 0;             // Bits; in effect for uid 0 only.
+  const jail::Filter* filter = nullptr;  // Required.
+  std::vector<ResourceLimit> limits;
+  std::vector<int> keep_fds;             // Beside 0, 1 and 2, at the same numbers.
+  const sys::Cgroup* cgroup = nullptr;   // Init and command start in it.
+};
+
+}  // namespace msb::box

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Cgroups are named box-PID-RANDOM: whose process is gone is nobody's.
+
+#include "programs/microbox/limits.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/text.h"
+#include "sys/file.h"
+#include "sys/random.h"
+
+namespace msb::microbox {
+namespace {
+
+constexpr std::string_view kPrefix = "box-";
+
+void RemoveLeftOver(const sys::CgroupHost& host) {
+  auto names = sys::Cgroup::ListOurs(host);
+  if (!names) return;
+  for (const std::string& name : *names) {
+    if (!name.starts_with(kPrefix)) continue;
+    auto fields = Split(name, '-');
+    auto pid = fields.size() == 3 ? ParseNumber<int>(fields[1]) : std::nullopt;
+    // A number that is another's by now only means a later removal.
+    if (!pid || ::kill(*pid, 0) == 0 || errno != ESRCH) continue;
+    auto cgroup = sys::Cgroup::Adopt(host, name);
+    if (!cgroup) continue;
+    (void)cgroup->Kill();
+    (void)cgroup->Remove();
+  }
+}
+
+Result<sys::Cgroup> MakeCgroup(const Options& options) {
+  auto host = TRY(sys::CgroupHost::Find(""));
+  RemoveLeftOver(host);
+  std::byte random[4];
+  sys::FillRandom(random);
+  return sys::Cgroup::Create(host, Cat(kPrefix, ::getpid(), "-", Hex(random)),
+                             {.memory_bytes = options.memory_bytes,
+                              .cpu_milli = options.cpu_milli,
+                              .pids = options.pids});
+}
+
+Error NotEnforced(std::string_view what) {
+  return Error(Code::kFailedPrecondition, Cat("not enforced: ", what))
+      .Remedy("run it as root where the cgroup file systems are mounted, or leave --require-limits "
+              "out");
+}
+
+}  // namespace
+
+Result<Limits> SetLimits(const Options& options) {
+  Limits limits;
+  if (options.memory_bytes == 0 && options.cpu_milli == 0 && options.pids == 0) return limits;
+  auto cgroup = MakeCgroup(options);
+  std::string missing;
+  if (!cgroup) {
+    missing = Cat("--memory, --cpus and --pids: ", cgroup.error().message());
+  } else {
+    for (const std::string& one : cgroup->missing())
+      missing += Cat(missing.empty() ? "" : "; ", one);
+    limits.cgroup = std::move(*cgroup);
+  }
+  if (missing.empty()) return limits;
+  if (options.require_limits) {
+    if (limits.cgroup) (void)limits.cgroup->Remove();
+    return NotEnforced(missing);
+  }
+  (void)sys::WriteAll(BorrowedFd::Raw(2), Cat("microbox: not enforced: ", missing, "\n"));
+  return limits;
+}
+
+}  // namespace msb::microbox

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// microbox: a command in a process sandbox. Options, limits, start, wait, one exit code.
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string_view>
+#include <vector>
+
+#include "base/text.h"
+#include "jail/box/box.h"
+#include "jail/box/policy.h"
+#include "programs/microbox/limits.h"
+#include "programs/microbox/options.h"
+#include "programs/microbox/supervise.h"
+#include "sys/file.h"
+
+namespace {
+
+using msb::Cat;
+using msb::Code;
+using msb::Error;
+using msb::microbox::Options;
+
+constexpr int kNotStarted = 125, kCannotExecute = 126, kNotFound = 127;
+
+void Say(std::string_view text) { (void)msb::sys::WriteAll(msb::BorrowedFd::Raw(2), text); }
+
+int Fail(const Error& error, int code) {
+  std::string text = Cat("microbox: ", error.message(), "\n");
+  if (!error.remedy().empty()) text += Cat("  fix: ", error.remedy(), "\n");
+  Say(text);
+  return code;
+}
+
+int Run(Options& options) {
+  auto limits = msb::microbox::SetLimits(options);
+  if (!limits) return Fail(limits.error(), kNotStarted);
+  msb::jail::Filter custom;
+  options.spec.filter = &msb::box::kDefaultFilter;
+  if (!options.allow_calls.empty() || !options.deny_calls.empty()) {
+    auto filter = msb::box::CustomFilter(options.allow_calls, options.deny_calls);
+    if (!filter) return Fail(filter.error(), kNotStarted);
+    custom = *filter;
+    options.spec.filter = &custom;
+  }
+  if (options.spec.users == msb::box::UserMode::kHost)
+    Say("microbox: --userns host: root inside is root on this host, with few capabilities\n");
+  options.spec.cgroup = limits->cgroup ? &*limits->cgroup : nullptr;
+  auto signals = msb::microbox::Signals::Catch();
+  if (!signals) return Fail(signals.error(), kNotStarted);
+  auto running = msb::box::Start(options.spec);
+  if (!running) {
+    if (limits->cgroup) (void)limits->cgroup->Remove();
+    return Fail(running.error(), kNotStarted);
+  }
+  int code = msb::microbox::Supervise(options, *signals, *running, *limits);
+  if (!running->exec_error) return code;
+  return Fail(*running->exec_error,
+              running->exec_error->code() == Code::kNotFound ? kNotFound : kCannotExecute);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<std::string_view> words(argv + 1, argv + argc);
+  auto options = msb::microbox::ParseOptions(words);
+  if (!options) return Fail(options.error(), kNotStarted);
+  auto print = [](std::string_view text) {
+    return msb::sys::WriteAll(msb::BorrowedFd::Raw(1), text).ok() ? 0 : 1;
+  };
+  if (options->action == Options::Action::kHelp) return print(msb::microbox::HelpText());
+  if (options->action == Options::Action::kVersion) return print("microbox " MSB_VERSION "\n");
+  msb::SetLogging({.level = options->log_level, .json = options->log_json});
+  return Run(*options);
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a user types, as a box::Spec and what goes around it.
+
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/log.h"
+#include "base/result.h"
+#include "base/units.h"
+#include "jail/box/spec.h"
+
+namespace msb::microbox {
+
+struct Options {
+  box::Spec spec;  // Without filter and cgroup.
+  std::vector<std::string> allow_calls, deny_calls;
+  uint32_t cpu_milli = 1000;  // 0: unlimited, as are the others.
+  uint64_t memory_bytes = kGiB;
+  uint32_t pids = 4096;
+  bool require_limits = false;
+  std::optional<std::chrono::milliseconds> timeout;
+  std::chrono::milliseconds kill_after = std::chrono::seconds(10);
+  LogLevel log_level = LogLevel::kError;
+  bool log_json = false;
+  enum class Action : uint8_t { kRun, kHelp, kVersion } action = Action::kRun;
+};
+
+// `words` without the program's name. Errors are the user's: kInvalidArgument with a remedy.
+Result<Options> ParseOptions(std::span<const std::string_view> words);
+
+// Options in groups with their defaults, and examples.
+std::string HelpText();
+
+}  // namespace msb::microbox
