@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -44,7 +45,7 @@ int RawOpenTree(int dir, const char* path, bool recursive) {
 }
 
 int RawSetMountAttributes(int mount, uint64_t set, bool recursive) {
-  MountAttributes attributes{set, 0, 0, 0};
+  MountAttributes attributes{set, 0, MS_PRIVATE, 0};
   unsigned flags = AT_EMPTY_PATH | (recursive ? kRecursive : 0);
   return static_cast<int>(
       ::syscall(SYS_mount_setattr, mount, "", flags, &attributes, sizeof attributes));
@@ -55,7 +56,7 @@ int RawMoveMount(int mount, int dir, const char* path) {
 }
 
 int RawMapMountIds(int mount, int userns, bool recursive) {
-  MountAttributes attributes{kIdMapped, 0, 0, static_cast<uint64_t>(userns)};
+  MountAttributes attributes{kIdMapped, 0, MS_PRIVATE, static_cast<uint64_t>(userns)};
   unsigned flags = AT_EMPTY_PATH | (recursive ? kRecursive : 0);
   return static_cast<int>(
       ::syscall(SYS_mount_setattr, mount, "", flags, &attributes, sizeof attributes));

@@ -19,11 +19,12 @@ inline constexpr uint64_t kMountNoExec = 8;
 
 // A detached copy of what is mounted at `path`, submounts included when `recursive`.
 int RawOpenTree(int dir, const char* path, bool recursive);
+// Also makes it private: a copy of a shared mount would hand on to the host what is mounted in it.
 int RawSetMountAttributes(int mount, uint64_t set, bool recursive);
 // Attaches a detached mount at `path` below `dir`.
 int RawMoveMount(int mount, int dir, const char* path);
 // Gives owners on the mount the meaning they have in the user namespace `userns` (Linux 5.12;
-// overlay's layers 5.19). EINVAL: this file system cannot do that.
+// overlay's layers 5.19), and makes it private. EINVAL: this file system cannot do that.
 int RawMapMountIds(int mount, int userns, bool recursive);
 // Attaches a detached mount upon an open directory or file.
 int RawAttachMount(int mount, int target);

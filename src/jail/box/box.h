@@ -32,6 +32,7 @@ struct Facts {
   std::vector<std::string> walls;   // "user namespace", "seccomp", ...
   std::vector<std::string> limits;  // "memory: cgroup", "pids: none (why)"
   std::string ids;                  // "65536 from 2013265920", "the user's own id 1000 as 0"
+  std::vector<std::string> unmapped;  // Mounts whose file systems cannot map ids: read-only, of nobody.
   int landlock_abi = 0;
 };
 

@@ -125,7 +125,7 @@ size_t Init::WaitForParent(std::span<int> trees) {
   size_t count = 0;
   for (char said = kTrees; said == kTrees;) {
     iovec part{&said, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxSentTrees)];
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kTreesAtOnce)];
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -255,6 +255,8 @@ void Init::Serve(int command) {
   Check(Step::kInitConfine, ::sigprocmask(SIG_BLOCK, &children, nullptr));
   int ended = ::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
   Check(Step::kInitConfine, ended);
+  // Our program is the host's: nobody inside may reach it, or our memory, through /proc/1.
+  Check(Step::kInitConfine, ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
   Check(Step::kInitConfine, sys::RawDropCapabilities(1ull << 5 /* CAP_KILL */));
   Check(Step::kInitConfine, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
   CheckParent(Step::kInitConfine);

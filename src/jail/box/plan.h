@@ -68,8 +68,7 @@ struct PlannedBind {
 };
 
 struct PlannedFile {
-  const char* directory;  // Below the root, without a leading slash.
-  const char* name;
+  const char* path;  // Below the root, without a leading slash, in a directory that is made.
   const char* text;
   bool only_if_missing;
 };
@@ -94,7 +93,8 @@ struct Report {
 
 inline constexpr int kMaxCommandFd = 199;  // What the command is given lies below, the rest above.
 inline constexpr int kFirstInitFd = 260;
-inline constexpr size_t kMaxSentTrees = 64;
+inline constexpr size_t kMaxSentTrees = 192;
+inline constexpr size_t kTreesAtOnce = 16;  // In one message.
 inline constexpr size_t kMaxKeptFds = 32;
 
 // What comes over the leash, a byte each: kTrees with descriptors, as often as it takes; kGo; then

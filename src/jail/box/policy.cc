@@ -103,6 +103,7 @@ constexpr int kPersonalityAsk = -1;
 constexpr auto kByArgument = std::to_array<Rule>({
     {"clone", "no new namespaces: the way to the kernel's largest attack surface", kActAllow,
      {Bits(0, kNamespaceFlags, 0)}},
+    {"clone", "", ActErrno(EPERM)},
     {"clone3", "its flags cannot be seen", ActErrno(ENOSYS)},
     {"socket", "", kActAllow, {Int(0, AF_UNIX)}},
     {"socket", "raw ones only as far as CAP_NET_RAW reaches", kActAllow, {Int(0, AF_INET)}},
@@ -111,6 +112,7 @@ constexpr auto kByArgument = std::to_array<Rule>({
      {Int(0, AF_NETLINK), Int(2, 0)}},
     {"socket", "", ActErrno(EAFNOSUPPORT)},
     {"socketpair", "", kActAllow, {Int(0, AF_UNIX)}},
+    {"socketpair", "", ActErrno(EAFNOSUPPORT)},
     {"ioctl", "TIOCSTI types into a terminal", ActErrno(EPERM), {Int(1, 0x5412)}},
     {"ioctl", "TIOCLINUX pastes into one", ActErrno(EPERM), {Int(1, 0x541C)}},
     {"ioctl", "", kActAllow},
@@ -118,6 +120,7 @@ constexpr auto kByArgument = std::to_array<Rule>({
     {"personality", "ask", kActAllow, {Int(0, static_cast<uint32_t>(kPersonalityAsk))}},
     {"personality", "no randomised addresses: debuggers and some language runtimes", kActAllow,
      {Int(0, 0x0040000)}},
+    {"personality", "", ActErrno(EPERM)},
     {"prctl", "memory of checkpoints, reaches beyond what a program needs", ActErrno(EPERM),
      {Int(0, PR_SET_MM)}},
     {"prctl", "", kActAllow},

@@ -53,13 +53,14 @@ class Builder {
   int Place(Step step, int mount, const char* path, mode_t mode);
   void MakeStorage();
   int RootTree();
-  int Overlay();
+  int Overlay(int lower);
   void MakeProc();
   void MakeSys();
   void MakeDev();
-  void MakeEtc();
+  void Furnish(int directory, int lower);
   void AddBinds();
   void AddLinks();
+  void EnterRoot();
   void HideFile(Step step, int directory, const char* name);
   void HideDirectory(Step step, int directory, const char* name);
 
@@ -155,14 +156,16 @@ int Builder::RootTree() {
 
 // Layers are named relative to the working directory, the storage: no option has a path of a user
 // in it, whose commas and colons would mean something.
-int Builder::Overlay() {
-  int lower = RootTree();
-  Check(Step::kRootTree, lower);
+int Builder::Overlay(int lower) {
   Check(Step::kRootTree,
         sys::RawSetMountAttributes(lower, kMountReadOnly | kMountNoSetuid | kMountNoDevices, true));
   for (const char* name : {"lower", "upper", "work", "root"})
     Check(Step::kStorage, ::mkdirat(storage_, name, 0755));
   Check(Step::kRootTree, sys::RawMoveMount(lower, storage_, "lower"));
+  int upper = ::openat(storage_, "upper", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  Check(Step::kStorage, upper);
+  Furnish(upper, lower);
+  ::close(upper);
   // What the lower tree says in overlay's own attributes must not redirect a lookup.
   const sys::MountOption options[] = {{"lowerdir", "lower"},      {"upperdir", "upper"},
                                       {"workdir", "work"},        {"redirect_dir", "nofollow"},
@@ -278,21 +281,27 @@ void Builder::MakeDev() {
   ::close(dev);
 }
 
-void Builder::MakeEtc() {
+// Directories and files that every sandbox has, in `directory`: an empty root itself, or the upper
+// layer, where they cover whatever a hostile tree has in their places. `lower`: that tree, or -1.
+void Builder::Furnish(int directory, int lower) {
+  for (const char* name : {"proc", "sys", "dev", "etc", "tmp"})
+    Check(Step::kTemporary, ::mkdirat(directory, name, 0755));
+  Check(Step::kTemporary, ::fchmodat(directory, "tmp", 01777, 0));
   for (uint32_t i = 0; i < plan_.files.size(); i++) {
     const PlannedFile& file = plan_.files[i];
-    int directory = OpenDirectory(Step::kEtc, file.directory, 0755, i);
-    struct stat info;
-    bool there = ::fstatat(directory, file.name, &info, AT_SYMLINK_NOFOLLOW) == 0;
-    if (there && !file.only_if_missing)
-      Check(Step::kEtc, ::unlinkat(directory, file.name, 0), i);
-    if (!there || !file.only_if_missing) {
-      int fd = ::openat(directory, file.name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
-      Check(Step::kEtc, fd, i);
-      Check(Step::kEtc, ::write(fd, file.text, std::strlen(file.text)), i);
-      ::close(fd);
+    if (file.only_if_missing && lower != -1) {
+      int there = sys::RawOpenIn(lower, file.path, O_PATH | O_NOFOLLOW);
+      if (there != -1) {
+        ::close(there);
+        continue;
+      }
     }
-    ::close(directory);
+    int fd = ::openat(directory, file.path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+    Check(Step::kEtc, fd, i);
+    size_t size = std::strlen(file.text);
+    auto written = static_cast<size_t>(::write(fd, file.text, size));
+    Check(Step::kEtc, written == size ? 0 : -1, i);
+    ::close(fd);
   }
 }
 
@@ -320,38 +329,50 @@ void Builder::AddLinks() {
   }
 }
 
+// Nothing of the host may stay above our root: a lookup of "/.." would find it there.
+void Builder::EnterRoot() {
+  Check(Step::kEnterRoot, ::fchdir(root_));
+  Check(Step::kEnterRoot, ::syscall(SYS_pivot_root, ".", "."));
+  // What lies over our root at "." now: the host's root, and upon that the storage where it is not
+  // the root itself. Each goes with every mount below it.
+  int layers = root_ == storage_ ? 1 : 2;
+  for (int i = 0; i < layers; i++) Check(Step::kDetachHost, ::umount2(".", MNT_DETACH));
+  Check(Step::kDetachHost, ::chdir("/"));
+  struct statx ours, above;
+  Check(Step::kDetachHost, ::statx(root_, "", AT_EMPTY_PATH, STATX_MNT_ID, &ours));
+  Check(Step::kDetachHost, ::statx(AT_FDCWD, "/..", 0, STATX_MNT_ID, &above));
+  errno = EXDEV;
+  bool told = (ours.stx_mask & above.stx_mask & STATX_MNT_ID) != 0;
+  Check(Step::kDetachHost, told && ours.stx_mnt_id == above.stx_mnt_id ? 0 : -1);
+}
+
 void Builder::Run() {
+  // Before the storage lies over "/": a copy of the host's tree would have it too.
+  int tree = plan_.root == RootKind::kEmpty ? -1 : RootTree();
+  if (plan_.root != RootKind::kEmpty) Check(Step::kRootTree, tree);
   MakeStorage();
-  if (plan_.root == RootKind::kEmpty) {
-    root_ = storage_;
-  } else if (plan_.root == RootKind::kDirectory) {
-    root_ = Overlay();
-  } else {
-    root_ = RootTree();
-    Check(Step::kRootTree, root_);
-    Check(Step::kRootTree, ::mkdirat(storage_, "root", 0755));
-    Check(Step::kRootTree, sys::RawMoveMount(root_, storage_, "root"));
+  switch (plan_.root) {
+    case RootKind::kEmpty:
+      root_ = storage_;
+      Furnish(root_, -1);
+      break;
+    case RootKind::kDirectory:
+      root_ = Overlay(tree);
+      break;
+    case RootKind::kHost:
+      root_ = tree;
+      Check(Step::kRootTree,
+            sys::RawSetMountAttributes(root_, kMountNoSetuid | kMountNoDevices, true));
+      Check(Step::kRootTree, ::mkdirat(storage_, "root", 0755));
+      Check(Step::kRootTree, sys::RawMoveMount(root_, storage_, "root"));
+      break;
   }
   MakeProc();
   MakeSys();
   MakeDev();
-  if (plan_.root != RootKind::kHost) {
-    int temporary = OpenDirectory(Step::kTemporary, "tmp", 0755);
-    // By its own descriptor: fchmod() does not take O_PATH.
-    int open = ::openat(temporary, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    Check(Step::kTemporary, open);
-    Check(Step::kTemporary, ::fchmod(open, 01777));
-    ::close(open);
-    ::close(temporary);
-    MakeEtc();
-  }
   AddBinds();
   AddLinks();
-  Check(Step::kEnterRoot, ::fchdir(root_));
-  Check(Step::kEnterRoot, ::syscall(SYS_pivot_root, ".", "."));
-  // The host's root now lies over ours at "."; it goes, and every mount below it.
-  Check(Step::kDetachHost, ::umount2(".", MNT_DETACH));
-  Check(Step::kDetachHost, ::chdir("/"));
+  EnterRoot();
   if (plan_.read_only)
     Check(Step::kReadOnly, sys::RawSetMountAttributes(root_, kMountReadOnly, false));
 }

@@ -48,7 +48,7 @@ std::string_view StepName(Step step) {
     case Step::kDev:
       return "make /dev";
     case Step::kTemporary:
-      return "make /tmp";
+      return "make the first directories";
     case Step::kEtc:
       return "write";
     case Step::kBindTarget:

@@ -5,9 +5,11 @@
 
 #include <arpa/inet.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
+#include <climits>
 #include <cmath>
 #include <cstdlib>
 
@@ -23,6 +25,14 @@ Error Bad(std::string_view message, std::string_view remedy) {
   return Error(Code::kInvalidArgument, std::string(message)).Remedy(std::string(remedy));
 }
 
+// The sandbox's init looks paths up where the caller's directory is not.
+Result<std::string> Absolute(std::string_view path) {
+  if (path.starts_with('/')) return std::string(path);
+  char here[PATH_MAX];
+  if (::getcwd(here, sizeof here) == nullptr) return Error::Errno("the current directory");
+  return Cat(here, "/", path);
+}
+
 Result<void> SetRoot(Options& options, std::string_view value) {
   box::Spec& spec = options.spec;
   if (value == "tmpfs") {
@@ -31,7 +41,7 @@ Result<void> SetRoot(Options& options, std::string_view value) {
     spec.root = box::RootKind::kHost;
   } else {
     spec.root = box::RootKind::kDirectory;
-    spec.root_directory = std::string(value);
+    spec.root_directory = TRY(Absolute(value));
     struct stat info;
     if (::stat(spec.root_directory.c_str(), &info) == -1)
       return Error::Errno(Escape(value, 256)).Remedy("tmpfs, host, or a directory with a root tree");
@@ -67,7 +77,7 @@ Result<void> AddBind(Options& options, std::string_view value, bool writable) {
   size_t colon = value.find(':');
   if (colon == std::string_view::npos || colon == 0 || colon + 1 == value.size())
     return Bad(Cat(Escape(value, 256), " is not HOST:DEST"), "as in --mount-ro /usr:/usr");
-  box::Bind bind{std::string(value.substr(0, colon)), std::string(value.substr(colon + 1)),
+  box::Bind bind{TRY(Absolute(value.substr(0, colon))), std::string(value.substr(colon + 1)),
                  writable};
   if (bind.target[0] != '/')
     return Bad(Cat("DEST ", Escape(bind.target, 256), " is not absolute"), "begin it with a slash");

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "root: needs root")
