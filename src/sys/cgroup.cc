@@ -235,6 +235,7 @@ Result<void> Cgroup::Remove() {
 CgroupUsage Cgroup::Usage() const {
   CgroupUsage usage;
   for (const Place& place : places_) {
+    if (auto peak = ReadNumber(place.dir, "pids.peak")) usage.pids_peak = peak;
     if (place.v2) {
       if (auto us = ReadKey(place.dir, "cpu.stat", "usage_usec")) usage.cpu_ns = *us * 1000;
       if (auto peak = ReadNumber(place.dir, "memory.peak")) usage.memory_peak_bytes = peak;

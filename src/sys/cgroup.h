@@ -29,6 +29,7 @@ struct CgroupLimits {
 struct CgroupUsage {
   std::optional<uint64_t> cpu_ns;
   std::optional<uint64_t> memory_peak_bytes;
+  std::optional<uint64_t> pids_peak;  // Linux 6.1 in version 2, 6.11 in version 1.
   std::optional<uint64_t> oom_kills;  // Processes the kernel killed for the memory limit.
 };
 

@@ -114,6 +114,8 @@ std::string Operand(const Report& said, const Spec& spec, const Prepared& prepar
   bool bind = step == Step::kBindTarget || step == Step::kBindSource || step == Step::kBindAttach;
   if (bind && said.index < prepared.binds.size())
     return Cat(' ', prepared.binds[said.index].source, " at /", prepared.binds[said.index].target);
+  if (step == Step::kMemory && said.index < spec.memories.size())
+    return Cat(' ', spec.memories[said.index].target);
   if (step == Step::kEtc && said.index < prepared.files.size())
     return Cat(" /", prepared.files[said.index].path);
   if (step == Step::kRootTree || step == Step::kOverlay) return Cat(' ', spec.root_directory);

@@ -39,6 +39,7 @@ enum class Step : uint8_t {
   kBindTarget,
   kBindSource,
   kBindAttach,
+  kMemory,
   kLinks,
   kDetachHost,
   kReadOnly,
@@ -65,6 +66,11 @@ struct PlannedBind {
   bool directory;
   bool writable;
   bool sent;  // The parent opened and ID-mapped it: the next of the descriptors that came.
+};
+
+struct PlannedMemory {
+  const char* target;
+  const char* size;  // As tmpfs takes it.
 };
 
 struct PlannedFile {
@@ -109,6 +115,7 @@ struct Plan {
   bool read_only;
   const char* storage;  // As tmpfs takes it.
   std::span<const PlannedBind> binds;
+  std::span<const PlannedMemory> memories;
   std::span<const PlannedFile> files;
   std::span<const PlannedLink> links;
 

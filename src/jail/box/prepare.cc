@@ -39,6 +39,16 @@ Result<void> PlanBinds(const Spec& spec, Prepared& prepared) {
   return {};
 }
 
+void PlanMemories(const Spec& spec, Prepared& prepared) {
+  for (const Memory& memory : spec.memories) {
+    prepared.memory_targets.push_back(NoSlash(memory.target));
+    prepared.memory_sizes.push_back(Cat(memory.bytes));
+  }
+  for (size_t i = 0; i < spec.memories.size(); i++)
+    prepared.memories.push_back(
+        {prepared.memory_targets[i].c_str(), prepared.memory_sizes[i].c_str()});
+}
+
 // With the host's /lib in an empty root, programs still name their loader /lib64/ld-linux-*: the
 // link there leads to the same file by the way that is mounted.
 Result<void> PlanLoaderLink(const Spec& spec, Prepared& prepared) {
@@ -94,7 +104,7 @@ void PlanCandidates(const Spec& spec, Prepared& prepared) {
 Result<void> PlanDescriptors(const Spec& spec, Prepared& prepared) {
   if (spec.keep_fds.size() > kMaxKeptFds - 3)
     return Error(Code::kInvalidArgument, Cat("more than ", kMaxKeptFds - 3, " kept descriptors"));
-  prepared.fds = {{0, 0}, {1, 1}, {2, 2}};
+  prepared.fds = {{spec.streams[0], 0}, {spec.streams[1], 1}, {spec.streams[2], 2}};
   for (int fd : spec.keep_fds) {
     if (fd < 3 || fd > kMaxCommandFd)
       return Error(Code::kInvalidArgument, Cat("kept descriptor ", fd))
@@ -118,6 +128,7 @@ std::string TimeOffsets() {
 Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   Plan& plan = prepared.plan;
   TRY(PlanBinds(spec, prepared));
+  PlanMemories(spec, prepared);
   TRY(PlanLoaderLink(spec, prepared));
   if (spec.root != RootKind::kHost) PlanEtc(spec, prepared);
   PlanCandidates(spec, prepared);
@@ -135,6 +146,7 @@ Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   plan.read_only = spec.read_only;
   plan.storage = prepared.size.c_str();
   plan.binds = prepared.binds;
+  plan.memories = prepared.memories;
   plan.files = prepared.files;
   plan.links = prepared.links;
   plan.own_network = spec.net == NetMode::kNone;

@@ -20,10 +20,11 @@ struct Prepared {
   Prepared& operator=(const Prepared&) = delete;
 
   std::vector<PlannedBind> binds;
+  std::vector<PlannedMemory> memories;
   std::vector<PlannedFile> files;
   std::vector<PlannedLink> links;
   std::vector<PlannedFd> fds;
-  std::vector<std::string> targets, candidates;
+  std::vector<std::string> targets, memory_targets, memory_sizes, candidates;
   std::vector<const char*> candidate_pointers;
   std::vector<char*> argv, environment;
   std::string time_offsets, size, hosts, hostname_file, resolv, passwd, group, loader_directory, loader_target;

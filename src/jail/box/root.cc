@@ -59,6 +59,7 @@ class Builder {
   void MakeDev();
   void Furnish(int directory, int lower);
   void AddBinds();
+  void AddMemories();
   void AddLinks();
   void EnterRoot();
   void HideFile(Step step, int directory, const char* name);
@@ -320,6 +321,19 @@ void Builder::AddBinds() {
   }
 }
 
+void Builder::AddMemories() {
+  for (uint32_t i = 0; i < plan_.memories.size(); i++) {
+    const sys::MountOption options[] = {
+        {"size", plan_.memories[i].size}, {"mode", "1777"}, {"nr_inodes", "100000"}};
+    int memory = sys::RawNewFilesystem("tmpfs", options, kMountNoSetuid | kMountNoDevices);
+    Check(Step::kMemory, memory, i);
+    int at = OpenDirectory(Step::kMemory, plan_.memories[i].target, 0755, i);
+    Check(Step::kMemory, sys::RawAttachMount(memory, at), i);
+    ::close(at);
+    ::close(memory);
+  }
+}
+
 void Builder::AddLinks() {
   for (uint32_t i = 0; i < plan_.links.size(); i++) {
     const PlannedLink& link = plan_.links[i];
@@ -371,6 +385,7 @@ void Builder::Run() {
   MakeSys();
   MakeDev();
   AddBinds();
+  AddMemories();
   AddLinks();
   EnterRoot();
   if (plan_.read_only)

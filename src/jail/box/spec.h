@@ -6,6 +6,7 @@
 
 #include <sys/resource.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -38,6 +39,12 @@ struct Bind {
   bool writable = false;
 };
 
+// An empty directory in memory.
+struct Memory {
+  std::string target;  // As a bind's.
+  uint64_t bytes = 64 * kMiB;
+};
+
 struct ResourceLimit {
   int resource;  // RLIMIT_*
   rlimit value;
@@ -54,6 +61,8 @@ struct Spec {
   uint64_t storage_bytes = 512 * kMiB;  // Of the tmpfs that takes the writes.
   std::vector<Bind> binds;              // In the order in which they are attached.
 
+  std::vector<Memory> memories;         // After the binds.
+
   NetMode net = NetMode::kNone;
   UserMode users = UserMode::kIsolated;
   std::string hostname;
@@ -66,6 +75,7 @@ struct Spec {
   uint64_t capabilities = 0;             // Bits; in effect for uid 0 only.
   const jail::Filter* filter = nullptr;  // Required.
   std::vector<ResourceLimit> limits;
+  std::array<int, 3> streams{0, 1, 2};   // The command's stdin, stdout and stderr.
   std::vector<int> keep_fds;             // Beside 0, 1 and 2, at the same numbers.
   const sys::Cgroup* cgroup = nullptr;   // Init and command start in it.
 };

@@ -57,6 +57,8 @@ std::string_view StepName(Step step) {
       return "open bind";
     case Step::kBindAttach:
       return "attach bind";
+    case Step::kMemory:
+      return "make a directory in memory";
     case Step::kLinks:
       return "link the loader";
     case Step::kDetachHost:

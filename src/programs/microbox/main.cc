@@ -12,6 +12,8 @@
 #include "jail/box/policy.h"
 #include "programs/microbox/limits.h"
 #include "programs/microbox/options.h"
+#include "programs/microbox/relay.h"
+#include "programs/microbox/status.h"
 #include "programs/microbox/supervise.h"
 #include "sys/file.h"
 
@@ -20,11 +22,16 @@ namespace {
 using msb::Cat;
 using msb::Code;
 using msb::Error;
+using msb::Result;
 using msb::microbox::Options;
 
 constexpr int kNotStarted = 125, kCannotExecute = 126, kNotFound = 127;
 
 void Say(std::string_view text) { (void)msb::sys::WriteAll(msb::BorrowedFd::Raw(2), text); }
+
+void Tell(const Options& options, const std::string& record) {
+  if (options.status_fd) (void)msb::sys::WriteAll(msb::BorrowedFd::Raw(*options.status_fd), record);
+}
 
 int Fail(const Error& error, int code) {
   std::string text = Cat("microbox: ", error.message(), "\n");
@@ -33,31 +40,50 @@ int Fail(const Error& error, int code) {
   return code;
 }
 
+int Fail(const Options& options, const Error& error, int code) {
+  Tell(options, msb::microbox::StatusRecord(error, code));
+  return Fail(error, code);
+}
+
+struct Started {
+  msb::microbox::Signals signals;
+  msb::microbox::Relay relay;
+  msb::box::Running running;
+};
+
+Result<Started> Start(Options& options, const msb::microbox::Limits& limits) {
+  options.spec.cgroup = limits.cgroup ? &*limits.cgroup : nullptr;
+  auto relay = TRY(msb::microbox::Relay::Make(options.output_limit, options.spec));
+  auto signals = TRY(msb::microbox::Signals::Catch());
+  auto running = TRY(msb::box::Start(options.spec));
+  relay.CloseTheirs();
+  return Started{std::move(signals), std::move(relay), std::move(running)};
+}
+
 int Run(Options& options) {
   auto limits = msb::microbox::SetLimits(options);
-  if (!limits) return Fail(limits.error(), kNotStarted);
+  if (!limits) return Fail(options, limits.error(), kNotStarted);
   msb::jail::Filter custom;
   options.spec.filter = &msb::box::kDefaultFilter;
   if (!options.allow_calls.empty() || !options.deny_calls.empty()) {
     auto filter = msb::box::CustomFilter(options.allow_calls, options.deny_calls);
-    if (!filter) return Fail(filter.error(), kNotStarted);
+    if (!filter) return Fail(options, filter.error(), kNotStarted);
     custom = *filter;
     options.spec.filter = &custom;
   }
   if (options.spec.users == msb::box::UserMode::kHost)
     Say("microbox: --userns host: root inside is root on this host, with few capabilities\n");
-  options.spec.cgroup = limits->cgroup ? &*limits->cgroup : nullptr;
-  auto signals = msb::microbox::Signals::Catch();
-  if (!signals) return Fail(signals.error(), kNotStarted);
-  auto running = msb::box::Start(options.spec);
-  if (!running) {
+  auto started = Start(options, *limits);
+  if (!started) {
     if (limits->cgroup) (void)limits->cgroup->Remove();
-    return Fail(running.error(), kNotStarted);
+    return Fail(options, started.error(), kNotStarted);
   }
-  int code = msb::microbox::Supervise(options, *signals, *running, *limits);
-  if (!running->exec_error) return code;
-  return Fail(*running->exec_error,
-              running->exec_error->code() == Code::kNotFound ? kNotFound : kCannotExecute);
+  auto ending = msb::microbox::Supervise(options, started->signals, started->running, *limits, started->relay);
+  const auto& exec_error = started->running.exec_error;
+  if (exec_error)
+    return Fail(options, *exec_error, exec_error->code() == Code::kNotFound ? kNotFound : kCannotExecute);
+  Tell(options, msb::microbox::StatusRecord(options, started->running.facts, ending));
+  return ending.code;
 }
 
 }  // namespace

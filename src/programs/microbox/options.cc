@@ -4,6 +4,7 @@
 #include "programs/microbox/options.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "base/name.h"
 #include "base/text.h"
 #include "jail/box/policy.h"
+#include "programs/microbox/rlimits.h"
 #include "sys/random.h"
 
 namespace msb::microbox {
@@ -73,19 +75,34 @@ Result<void> SetUsers(Options& options, std::string_view value) {
   return {};
 }
 
+Result<void> CheckPlace(std::string_view place) {
+  if (!place.starts_with('/'))
+    return Bad(Cat("DEST ", Escape(place, 256), " is not absolute"), "begin it with a slash");
+  for (std::string_view part : Split(place, '/'))
+    if (part == "..") return Bad("DEST has .. in it", "name the place without it");
+  if (place.find_first_not_of('/') == std::string_view::npos)
+    return Bad("DEST is the root itself", "--fs DIR makes a directory the root");
+  return {};
+}
+
 Result<void> AddBind(Options& options, std::string_view value, bool writable) {
   size_t colon = value.find(':');
   if (colon == std::string_view::npos || colon == 0 || colon + 1 == value.size())
     return Bad(Cat(Escape(value, 256), " is not HOST:DEST"), "as in --mount-ro /usr:/usr");
   box::Bind bind{TRY(Absolute(value.substr(0, colon))), std::string(value.substr(colon + 1)),
                  writable};
-  if (bind.target[0] != '/')
-    return Bad(Cat("DEST ", Escape(bind.target, 256), " is not absolute"), "begin it with a slash");
-  for (std::string_view part : Split(bind.target, '/'))
-    if (part == "..") return Bad("DEST has .. in it", "name the place without it");
-  if (bind.target.find_first_not_of('/') == std::string::npos)
-    return Bad("DEST is the root itself", "--fs DIR makes a directory the root");
+  TRY(CheckPlace(bind.target));
   options.spec.binds.push_back(std::move(bind));
+  return {};
+}
+
+Result<void> AddMemory(Options& options, std::string_view value) {
+  size_t colon = value.rfind(':');
+  box::Memory memory{std::string(value.substr(0, colon))};
+  TRY(CheckPlace(memory.target));
+  if (colon != std::string_view::npos) memory.bytes = TRY(ParseSize(value.substr(colon + 1)));
+  if (memory.bytes < 4 * kKiB) return Bad("too little memory", "4K or more");
+  options.spec.memories.push_back(std::move(memory));
   return {};
 }
 
@@ -149,6 +166,13 @@ Result<uint32_t> Count(std::string_view value) {
   return *count;
 }
 
+Result<int> OpenNumber(std::string_view value) {
+  uint32_t number = TRY(Count(value));
+  if (number > INT_MAX || ::fcntl(static_cast<int>(number), F_GETFD) == -1)
+    return Bad(Cat("descriptor ", number, " is not open"), "as in 3>record.json");
+  return static_cast<int>(number);
+}
+
 Result<void> SetUser(Options& options, std::string_view value) {
   auto fields = Split(value, ':');
   if (fields.empty() || fields.size() > 2) return Bad("not UID[:GID]", "as in --user 1000:1000");
@@ -194,10 +218,18 @@ constexpr Option kOptions[] = {
      [](Parser& p, std::string_view v) { return AddBind(p.options, v, false); }},
     {"mount-rw", "HOST:DEST", "the same, and writes reach the host",
      [](Parser& p, std::string_view v) { return AddBind(p.options, v, true); }},
+    {"tmpfs", "DEST[:SIZE]", "an empty directory in memory (64M)",
+     [](Parser& p, std::string_view v) { return AddMemory(p.options, v); }},
     {"net", "MODE", "network: none (the default; loopback only) or host",
      [](Parser& p, std::string_view v) { return SetNet(p.options, v); }},
     {"dns", "SERVER", "name server, again for more (8.8.8.8 and 8.8.4.4)",
      [](Parser& p, std::string_view v) { return AddServer(p.options, v); }},
+    {"name", "NAME", "names the sandbox in its status record; also its host name",
+     [](Parser& p, std::string_view v) -> Result<void> {
+       TRY(CheckHostname(v));
+       p.options.name = std::string(v);
+       return {};
+     }},
     {"hostname", "NAME", "host name (sandbox-...)",
      [](Parser& p, std::string_view v) -> Result<void> {
        TRY(CheckHostname(v));
@@ -228,6 +260,11 @@ constexpr Option kOptions[] = {
        p.options.pids = TRY(Count(v));
        return {};
      }},
+    {"rlimit", "NAME=SOFT[:HARD]", "a limit of setrlimit(2) (core=0), again for more",
+     [](Parser& p, std::string_view v) -> Result<void> {
+       p.options.spec.limits.push_back(TRY(ParseResourceLimit(v)));
+       return {};
+     }},
     {"require-limits", "", "refuse where a limit cannot be enforced",
      [](Parser& p, std::string_view) -> Result<void> {
        p.options.require_limits = true;
@@ -241,6 +278,11 @@ constexpr Option kOptions[] = {
     {"kill-after", "TIME", "SIGKILL this long after SIGTERM (10s)",
      [](Parser& p, std::string_view v) -> Result<void> {
        p.options.kill_after = TRY(ParseDuration(v));
+       return {};
+     }},
+    {"output-limit", "SIZE", "kill it when stdout and stderr together are larger",
+     [](Parser& p, std::string_view v) -> Result<void> {
+       p.options.output_limit = TRY(ParseSize(v));
        return {};
      }},
     {"allow-syscall", "NAME", "a system call beside the default policy's",
@@ -259,7 +301,12 @@ constexpr Option kOptions[] = {
      [](Parser& p, std::string_view v) { return AddCapability(v, p.dropped); }},
     {"keep-fd", "N", "an open descriptor that the command gets at the same number",
      [](Parser& p, std::string_view v) -> Result<void> {
-       p.options.spec.keep_fds.push_back(static_cast<int>(TRY(Count(v))));
+       p.options.spec.keep_fds.push_back(TRY(OpenNumber(v)));
+       return {};
+     }},
+    {"status-fd", "N", "where a JSON record of what was in force and how it ended goes",
+     [](Parser& p, std::string_view v) -> Result<void> {
+       p.options.status_fd = TRY(OpenNumber(v));
        return {};
      }},
     {"log-level", "LEVEL", "error (the default), warn, info or debug; on stderr",
@@ -296,6 +343,10 @@ Result<void> Finish(Parser& parser) {
                  "leave one of the two out");
   spec.capabilities = (box::kDefaultCapabilities & ~parser.dropped) | parser.added;
   if (spec.dns.empty()) spec.dns = {"8.8.8.8", "8.8.4.4"};
+  if (spec.hostname.empty()) spec.hostname = options.name;
+  if (std::none_of(spec.limits.begin(), spec.limits.end(),
+                   [](const box::ResourceLimit& one) { return one.resource == RLIMIT_CORE; }))
+    spec.limits.push_back({RLIMIT_CORE, {0, 0}});
   if (spec.hostname.empty()) {
     std::byte random[4];
     sys::FillRandom(random);

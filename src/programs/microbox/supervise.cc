@@ -20,27 +20,41 @@ namespace {
 
 constexpr int kForwarded[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
 constexpr int kTimedOut = 124, kBySignal = 128;
+constexpr int kDrainTimeout = 10'000;  // Milliseconds.
 
 void Say(std::string_view text) { (void)sys::WriteAll(BorrowedFd::Raw(2), Cat("microbox: ", text, "\n")); }
 
 class Wait {
  public:
-  Wait(const Options& options, const Signals& signals, box::Running& running)
-      : options_(options), signals_(signals), running_(running) {
+  Wait(const Options& options, const Signals& signals, box::Running& running, Relay& relay)
+      : options_(options), signals_(signals), running_(running), relay_(relay) {
     if (options.timeout) deadline_ = Deadline::After(*options.timeout);
   }
 
-  // Until the init has ended. True when the time was over first.
-  bool Run() {
-    for (;;) {
-      pollfd waits[] = {{running_.pidfd.get(), POLLIN, 0}, {signals_.fd().get(), POLLIN, 0}};
-      int n = ::poll(waits, 2, deadline_.PollTimeout());
+  // Until the init has ended and what was written is where it should be.
+  void Run() {
+    for (bool ended = false; !ended || relay_.Busy();) {
+      pollfd waits[4] = {{ended ? -1 : running_.pidfd.get(), POLLIN, 0},
+                         {signals_.fd().get(), POLLIN, 0}};
+      auto relayed = std::span(waits).last<2>();
+      relay_.Prepare(relayed);
+      int n = ::poll(waits, 4, ended ? kDrainTimeout : deadline_.PollTimeout());
       if (n == -1 && errno != EINTR) box::Kill(running_);
+      // Whoever reads our output has stopped, and the sandbox is gone.
+      if (n == 0 && ended) return;
+      if (n == -1) continue;
       if (waits[1].revents != 0) Forward();
-      if (waits[0].revents != 0) return timed_out_;
-      if (deadline_.Passed()) TimeIsOver();
+      if (relay_.Move(relayed)) {
+        over_output_ = true;
+        box::Kill(running_);
+      }
+      ended = ended || waits[0].revents != 0;
+      if (!ended && deadline_.Passed()) TimeIsOver();
     }
   }
+
+  bool timed_out() const { return timed_out_; }
+  bool over_output() const { return over_output_; }
 
  private:
   void Forward() {
@@ -63,8 +77,9 @@ class Wait {
   const Options& options_;
   const Signals& signals_;
   box::Running& running_;
+  Relay& relay_;
   Deadline deadline_ = Deadline::Never();
-  bool timed_out_ = false;
+  bool timed_out_ = false, over_output_ = false;
 };
 
 }  // namespace
@@ -79,27 +94,45 @@ Result<Signals> Signals::Catch() {
   return Signals(std::move(fd));
 }
 
-int Supervise(const Options& options, const Signals& signals, box::Running& running,
-              Limits& limits) {
-  bool timed_out = Wait(options, signals, running).Run();
+Ending Supervise(const Options& options, const Signals& signals, box::Running& running,
+                 Limits& limits, Relay& relay) {
+  auto began = std::chrono::steady_clock::now();
+  Wait wait(options, signals, running, relay);
+  wait.Run();
   auto exit = box::Reap(running);
-  bool out_of_memory = false;
+  Ending ending;
+  ending.duration = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now() - began);
   if (limits.cgroup) {
-    out_of_memory = limits.cgroup->Usage().oom_kills.value_or(0) > 0;
+    ending.usage = limits.cgroup->Usage();
     auto removed = limits.cgroup->Remove();
     if (!removed) Say(removed.error().message());
   }
-  if (timed_out) {
-    Say(Cat("timeout after ", FormatDuration(*options.timeout)));
-    return kTimedOut;
+  bool out_of_memory = ending.usage.oom_kills.value_or(0) > 0;
+  bool whole = !exit || exit->how == box::Exit::How::kKilledWithSandbox;
+  auto end = [&](Ending::Kind kind, int code, std::string_view said) {
+    ending.kind = kind;
+    ending.code = code;
+    if (!said.empty()) Say(said);
+    return ending;
+  };
+  if (wait.over_output())
+    return end(Ending::Kind::kOutputLimit, kBySignal + SIGKILL,
+               Cat("more output than ", FormatSize(*options.output_limit), ": the sandbox was killed"));
+  if (wait.timed_out())
+    return end(Ending::Kind::kTimeout, kTimedOut,
+               Cat("timeout after ", FormatDuration(*options.timeout)));
+  ending.signal = whole ? SIGKILL : exit->value;
+  if (whole)
+    return end(out_of_memory ? Ending::Kind::kOutOfMemory : Ending::Kind::kKilled, kBySignal + SIGKILL,
+               out_of_memory ? "out of memory: the sandbox was killed" : "the sandbox was killed");
+  if (exit->how == box::Exit::How::kExited) {
+    ending.signal = 0;
+    return end(Ending::Kind::kExited, exit->value, "");
   }
-  if (!exit || exit->how == box::Exit::How::kKilledWithSandbox) {
-    Say(out_of_memory ? "out of memory: the sandbox was killed" : "the sandbox was killed");
-    return kBySignal + SIGKILL;
-  }
-  if (exit->how == box::Exit::How::kExited) return exit->value;
-  if (out_of_memory && exit->value == SIGKILL) Say("out of memory: the command was killed");
-  return kBySignal + exit->value;
+  if (out_of_memory && exit->value == SIGKILL)
+    return end(Ending::Kind::kOutOfMemory, kBySignal + SIGKILL, "out of memory: the command was killed");
+  return end(Ending::Kind::kSignaled, kBySignal + exit->value, "");
 }
 
 }  // namespace msb::microbox

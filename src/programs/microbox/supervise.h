@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the start of the command to microbox's own exit code.
+// Waits for the sandbox: passes signals on, ends it when its time or its output is over, and tells
+// how it ended.
 
 #pragma once
+
+#include <chrono>
 
 #include "jail/box/box.h"
 #include "programs/microbox/limits.h"
 #include "programs/microbox/options.h"
+#include "programs/microbox/relay.h"
 
 namespace msb::microbox {
 
-// Signals are caught from here on; before Start(), so that none is lost.
 class Signals {
  public:
   static Result<Signals> Catch();
@@ -20,9 +23,17 @@ class Signals {
   UniqueFd fd_;
 };
 
-// Passes signals on, ends the sandbox at its time-out, takes its cgroup away, says what the command
-// did not say itself (time-out, out of memory). Returns the exit code.
-int Supervise(const Options& options, const Signals& signals, box::Running& running,
-              Limits& limits);
+struct Ending {
+  enum class Kind : uint8_t { kExited, kSignaled, kTimeout, kOutOfMemory, kOutputLimit, kKilled };
+  Kind kind = Kind::kKilled;
+  int code = 0;    // Ours: the command's, 124, or 128 and a signal's number.
+  int signal = 0;  // Of kSignaled and kOutOfMemory.
+  sys::CgroupUsage usage;
+  std::chrono::milliseconds duration{0};
+};
+
+// Returns when nothing of the sandbox is left: the cgroup is removed too.
+Ending Supervise(const Options& options, const Signals& signals, box::Running& running,
+                 Limits& limits, Relay& relay);
 
 }  // namespace msb::microbox

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sandboxes around small programs of the host: how they end, and that a failure at any step leaves
+// nothing.
+
+#include "jail/box/box.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "jail/box/policy.h"
+#include "jail/box/steps.h"
+#include "sys/file.h"
+#include "sys/process.h"
+
+namespace msb::box {
+namespace {
+
+using testing::HasSubstr;
+
+Spec Shell(const std::string& script) {
+  Spec spec;
+  spec.binds = {{.source = "/usr", .target = "/usr"},
+                {.source = "/bin", .target = "/bin"},
+                {.source = "/lib", .target = "/lib"}};
+  spec.hostname = "test";
+  spec.argv = {"/bin/sh", "-c", script};
+  spec.environment = {"PATH=/bin:/usr/bin"};
+  spec.capabilities = kDefaultCapabilities;
+  spec.filter = &kDefaultFilter;
+  return spec;
+}
+
+std::pair<size_t, std::string> Possessions() {
+  size_t count = 0;
+  DIR* dir = ::opendir("/proc/self/fd");
+  while (::readdir(dir) != nullptr) count++;
+  ::closedir(dir);
+  return {count, *sys::ReadFileAt(sys::Cwd(), "/proc/self/mountinfo", 1 << 22)};
+}
+
+bool HasChildren() { return ::waitpid(-1, nullptr, WNOHANG) != -1 || errno != ECHILD; }
+
+std::string ReadAllOf(const UniqueFd& fd) {
+  (void)sys::SetNonBlocking(fd, false);
+  return *sys::ReadAll(fd, 1 << 20);
+}
+
+Exit RunBox(const Spec& spec) {
+  auto running = Start(spec);
+  EXPECT_TRUE(running.ok()) << running.error().message();
+  if (!running) return {Exit::How::kKilledWithSandbox};
+  return *Reap(*running);
+}
+
+TEST(Box, TellsHowTheCommandEnded) {
+  auto ended = RunBox(Shell("exit 7"));
+  EXPECT_EQ(ended.how, Exit::How::kExited);
+  EXPECT_EQ(ended.value, 7);
+  ended = RunBox(Shell("kill -TERM $$"));
+  EXPECT_EQ(ended.how, Exit::How::kSignaled);
+  EXPECT_EQ(ended.value, SIGTERM);
+}
+
+TEST(Box, EndsWithTheCommandWhateverElseRuns) {
+  auto pipe = *sys::MakePipe();
+  Spec spec = Shell("sleep 1000 & setsid sleep 1000 & echo $!");
+  spec.streams[1] = pipe.write.get();
+  EXPECT_EQ(RunBox(spec).value, 0);
+  pipe.write.Reset();
+  // End of file: nobody holds the other end any more.
+  EXPECT_NE(ReadAllOf(pipe.read), "");
+}
+
+TEST(Box, PassesSignalsOnToTheCommandsGroup) {
+  auto pipe = *sys::MakePipe();
+  Spec spec = Shell("trap 'exit 3' USR1; echo ready; while :; do sleep 0.01; done");
+  spec.streams[1] = pipe.write.get();
+  auto running = *Start(spec);
+  pollfd ready{pipe.read.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&ready, 1, 10'000), 1);
+  ASSERT_TRUE(Signal(running, SIGUSR1).ok());
+  EXPECT_EQ(Reap(running)->value, 3);
+}
+
+TEST(Box, DiesWithTheLeash) {
+  auto running = *Start(Shell("sleep 1000"));
+  running.leash.Reset();
+  EXPECT_EQ(Reap(running)->how, Exit::How::kKilledWithSandbox);
+  auto other = *Start(Shell("sleep 1000"));
+  Kill(other);
+  EXPECT_EQ(Reap(other)->how, Exit::How::kKilledWithSandbox);
+}
+
+TEST(Box, DiesWithItsParent) {
+  auto pipe = *sys::MakePipe();
+  pid_t parent = ::fork();
+  if (parent == 0) {
+    Spec spec = Shell("echo up; sleep 1000");
+    spec.streams[1] = pipe.write.get();
+    auto running = Start(spec);
+    ::pause();
+  }
+  pipe.write.Reset();
+  pollfd ready{pipe.read.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&ready, 1, 10'000), 1);
+  ASSERT_EQ(::kill(parent, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(parent, nullptr, 0), parent);
+  EXPECT_EQ(ReadAllOf(pipe.read), "up\n");
+}
+
+TEST(Box, WhatCannotBeExecutedIsToldApart) {
+  Spec spec = Shell("");
+  spec.argv = {"nosuch"};
+  auto running = *Start(spec);
+  ASSERT_TRUE(running.exec_error.has_value());
+  EXPECT_EQ(running.exec_error->code(), Code::kNotFound);
+  (void)Reap(running);
+  spec.argv = {"/usr"};
+  running = *Start(spec);
+  ASSERT_TRUE(running.exec_error.has_value());
+  EXPECT_EQ(running.exec_error->code(), Code::kPermissionDenied);
+  (void)Reap(running);
+}
+
+TEST(Box, BadSpecsAreNamed) {
+  Spec spec = Shell("exit 0");
+  spec.keep_fds = {190};
+  EXPECT_THAT(Start(spec).error().message(), HasSubstr("kept descriptor 190"));
+  spec = Shell("exit 0");
+  spec.binds.push_back({.source = "/nosuch", .target = "/x"});
+  EXPECT_THAT(Start(spec).error().message(), HasSubstr("/nosuch"));
+  spec = Shell("exit 0");
+  spec.directory = "/nosuch";
+  EXPECT_THAT(Start(spec).error().message(), HasSubstr("change to directory /nosuch"));
+  spec = Shell("exit 0");
+  spec.argv.clear();
+  EXPECT_EQ(Start(spec).error().code(), Code::kInvalidArgument);
+}
+
+TEST(Box, AFailureAtAnyStepIsNamedAndLeavesNothing) {
+  Spec spec = Shell("exit 0");
+  spec.memories = {{.target = "/memory"}};
+  spec.limits = {{RLIMIT_CORE, {0, 0}}};
+  spec.uid = ::geteuid() == 0 ? 1000 : 0;
+  spec.read_only = true;
+  ASSERT_EQ(RunBox(spec).value, 0);
+  auto before = Possessions();
+  for (int i = 0; i < static_cast<int>(Step::kCount); i++) {
+    auto step = static_cast<Step>(i);
+    // Not of this spec: no tree below it, no user of another number.
+    bool root_only = step == Step::kUser && ::geteuid() != 0;
+    if (step == Step::kOverlay || step == Step::kRootTree || step == Step::kExec || root_only) continue;
+    auto running = Start(spec, step);
+    EXPECT_FALSE(running.ok()) << StepName(step);
+    if (running.ok()) {
+      Kill(*running);
+      (void)Reap(*running);
+      continue;
+    }
+    EXPECT_THAT(running.error().message(), HasSubstr(std::string(StepName(step))));
+    EXPECT_EQ(running.error().sys_errno(), EPERM);
+    EXPECT_FALSE(HasChildren()) << StepName(step);
+  }
+  EXPECT_EQ(Possessions(), before);
+}
+
+TEST(Box, NamesWhatIsInForce) {
+  auto running = *Start(Shell("exit 0"));
+  EXPECT_THAT(running.facts.walls, testing::IsSupersetOf({"user namespace", "network namespace", "pid namespace",
+                                                          "seccomp", "no_new_privs"}));
+  EXPECT_THAT(running.facts.limits, testing::Contains("memory: none"));
+  EXPECT_EQ(Reap(running)->value, 0);
+}
+
+}  // namespace
+}  // namespace msb::box

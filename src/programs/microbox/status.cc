@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// The record as JSON.
+
+#include "programs/microbox/status.h"
+
+#include "base/json_writer.h"
+
+namespace msb::microbox {
+namespace {
+
+std::string_view KindName(Ending::Kind kind) {
+  switch (kind) {
+    case Ending::Kind::kExited:
+      return "exited";
+    case Ending::Kind::kSignaled:
+      return "signaled";
+    case Ending::Kind::kTimeout:
+      return "timeout";
+    case Ending::Kind::kOutOfMemory:
+      return "out-of-memory";
+    case Ending::Kind::kOutputLimit:
+      return "output-limit";
+    case Ending::Kind::kKilled:
+      return "killed";
+  }
+  return "killed";
+}
+
+void WriteExit(JsonWriter& json, std::string_view kind, int code, int signal) {
+  json.Key("exit").BeginObject().Key("kind").String(kind).Key("code").Number(code).Key("signal");
+  signal == 0 ? json.Null() : json.Number(signal);
+  json.EndObject();
+}
+
+void WriteList(JsonWriter& json, std::string_view key, const std::vector<std::string>& list) {
+  json.Key(key).BeginArray();
+  for (const std::string& one : list) json.String(one);
+  json.EndArray();
+}
+
+}  // namespace
+
+std::string StatusRecord(const Options& options, const box::Facts& facts, const Ending& ending) {
+  JsonWriter json;
+  json.BeginObject().Key("version").Number(1).Key("name");
+  options.name.empty() ? json.Null() : json.String(options.name);
+  json.Key("isolation").String("process");
+  WriteList(json, "walls", facts.walls);
+  json.Key("ids").String(facts.ids);
+  WriteList(json, "unmapped", facts.unmapped);
+  WriteList(json, "limits", facts.limits);
+  WriteExit(json, KindName(ending.kind), ending.code, ending.signal);
+  auto number = [&](std::string_view key, std::optional<uint64_t> value) {
+    json.Key(key);
+    value ? json.Number(*value) : json.Null();
+  };
+  json.Key("usage").BeginObject();
+  number("memory_peak_bytes", ending.usage.memory_peak_bytes);
+  number("cpu_us", ending.usage.cpu_ns ? std::optional(*ending.usage.cpu_ns / 1000) : std::nullopt);
+  number("pids_peak", ending.usage.pids_peak);
+  number("duration_ms", static_cast<uint64_t>(ending.duration.count()));
+  json.EndObject().EndObject();
+  return std::move(json).Take() + "\n";
+}
+
+std::string StatusRecord(const Error& error, int code) {
+  JsonWriter json;
+  json.BeginObject().Key("version").Number(1);
+  WriteExit(json, "not-started", code, 0);
+  json.Key("error").BeginObject().Key("message").String(error.message()).Key("remedy");
+  error.remedy().empty() ? json.Null() : json.String(error.remedy());
+  json.EndObject().EndObject();
+  return std::move(json).Take() + "\n";
+}
+
+}  // namespace msb::microbox
