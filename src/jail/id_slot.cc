@@ -61,8 +61,7 @@ Result<IdSlot> Claim(const Slots& slots, const IdSlotSource& source) {
   for (uint32_t number = 0; number < slots.count; number++) {
     uint64_t id = slots.first + uint64_t{number} * slots.size;
     bool given_away = std::any_of(taken.begin(), taken.end(), [&](const IdRange& range) {
-      return range.first < id + slots.size &&
-             (id < range.first || id - range.first < range.count);
+      return range.first < id + slots.size && (id < range.first || id - range.first < range.count);
     });
     if (given_away) continue;
     struct flock lock {};
@@ -76,8 +75,8 @@ Result<IdSlot> Claim(const Slots& slots, const IdSlotSource& source) {
   }
   uint64_t last = slots.first + uint64_t{slots.count} * slots.size - 1;
   return Error(Code::kResourceExhausted,
-               Cat("all ids from ", slots.first, " to ", last,
-                   " are in use or given to users in ", source.subuid, " or ", source.subgid))
+               Cat("all ids from ", slots.first, " to ", last, " are in use or given to users in ",
+                   source.subuid, " or ", source.subgid))
       .Remedy(Cat("stop some sandboxes, or take a part of that range out of ", source.subuid));
 }
 

@@ -63,8 +63,8 @@ int RawMapMountIds(int mount, int userns, bool recursive) {
 }
 
 int RawAttachMount(int mount, int target) {
-  return static_cast<int>(::syscall(SYS_move_mount, mount, "", target, "",
-                                    kMoveFromEmptyPath | kMoveToEmptyPath));
+  return static_cast<int>(
+      ::syscall(SYS_move_mount, mount, "", target, "", kMoveFromEmptyPath | kMoveToEmptyPath));
 }
 
 int RawOpenIn(int root, const char* path, uint64_t flags) {
@@ -80,8 +80,7 @@ int RawOpenIn(int root, const char* path, uint64_t flags) {
   return static_cast<int>(fd);
 }
 
-int RawNewFilesystem(const char* type, std::span<const MountOption> options,
-                     uint64_t attributes) {
+int RawNewFilesystem(const char* type, std::span<const MountOption> options, uint64_t attributes) {
   auto fs = static_cast<int>(::syscall(SYS_fsopen, type, kFsopenCloexec));
   if (fs == -1) return -1;
   long rc = 0;

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 RELEASE = ROOT / "build/release"
 TEST_USER = "microsandbox-test"
 PROGRAMS = ("msb", "msx", "msr", "msi", "msb-image", "msb-supervisor", "msb-vmm",
-            "msb-agent", "msb-mkrootdisk")
+            "msb-agent", "msb-mkrootdisk", "microbox")
 
 
 def cache():
@@ -41,7 +41,7 @@ def copy_for_all(place):
             shutil.copy2(source, place / "bin" / program, follow_symlinks=False)
     if (RELEASE / "testcases").is_dir():
         shutil.copytree(RELEASE / "testcases", place / "testcases")
-    for part in ("tests", "guest", "schema", "tools", "bench"):
+    for part in ("tests", "guest", "schema", "tools", "bench", "docs"):
         shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(image_folder(), place / "images")
     subprocess.run(["chmod", "-R", "a+rX", place], check=True)

@@ -49,7 +49,6 @@ Result<Ids> PlanIds(const Spec& spec, Running& running, Plan& plan) {
     running.facts.ids = Cat(jail::kIdsOfRange, " from ", first);
     plan.slot_lock = running.range->lock.get();
     plan.drop_groups = true;
-    plan.devpts_group = true;
   } else {
     ids.uid_map = Cat(spec.uid, ' ', ::geteuid(), " 1\n");
     ids.gid_map = Cat(spec.gid, ' ', ::getegid(), " 1\n");

@@ -8,9 +8,9 @@
 // and dies with the caller; the kernel kills what is left in the PID namespace. A wall that cannot
 // be set up is an error that names the step; then nothing is left behind.
 //
-// Run by root, ids inside are a host-wide range of 65 536 that nobody else has; root trees and binds
-// are ID-mapped mounts, so what root owns outside root owns inside. Run by an ordinary user, the one
-// id inside is the user's.
+// Run by root, ids inside are a host-wide range of 65 536 that nobody else has; root trees and
+// binds are ID-mapped mounts, so what root owns outside root owns inside. Run by an ordinary user,
+// the one id inside is the user's.
 
 #pragma once
 
@@ -32,7 +32,8 @@ struct Facts {
   std::vector<std::string> walls;   // "user namespace", "seccomp", ...
   std::vector<std::string> limits;  // "memory: cgroup", "pids: none (why)"
   std::string ids;                  // "65536 from 2013265920", "the user's own id 1000 as 0"
-  std::vector<std::string> unmapped;  // Mounts whose file systems cannot map ids: read-only, of nobody.
+  std::vector<std::string>
+      unmapped;  // Mounts whose file systems cannot map ids: read-only, of nobody.
   int landlock_abi = 0;
 };
 

@@ -2,8 +2,6 @@
 // Sandboxes around small programs of the host: how they end, and that a failure at any step leaves
 // nothing.
 
-#include "jail/box/box.h"
-
 #include <dirent.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -14,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "jail/box/box.h"
 #include "jail/box/policy.h"
 #include "jail/box/steps.h"
 #include "sys/file.h"
@@ -156,7 +155,8 @@ TEST(Box, AFailureAtAnyStepIsNamedAndLeavesNothing) {
     auto step = static_cast<Step>(i);
     // Not of this spec: no tree below it, no user of another number.
     bool root_only = step == Step::kUser && ::geteuid() != 0;
-    if (step == Step::kOverlay || step == Step::kRootTree || step == Step::kExec || root_only) continue;
+    if (step == Step::kOverlay || step == Step::kRootTree || step == Step::kExec || root_only)
+      continue;
     auto running = Start(spec, step);
     EXPECT_FALSE(running.ok()) << StepName(step);
     if (running.ok()) {
@@ -173,8 +173,9 @@ TEST(Box, AFailureAtAnyStepIsNamedAndLeavesNothing) {
 
 TEST(Box, NamesWhatIsInForce) {
   auto running = *Start(Shell("exit 0"));
-  EXPECT_THAT(running.facts.walls, testing::IsSupersetOf({"user namespace", "network namespace", "pid namespace",
-                                                          "seccomp", "no_new_privs"}));
+  EXPECT_THAT(running.facts.walls,
+              testing::IsSupersetOf({"user namespace", "network namespace", "pid namespace",
+                                     "seccomp", "no_new_privs"}));
   EXPECT_THAT(running.facts.limits, testing::Contains("memory: none"));
   EXPECT_EQ(Reap(running)->value, 0);
 }

@@ -7,9 +7,9 @@
 
 #include <fcntl.h>
 #include <linux/keyctl.h>
-#include <net/if.h>
 #include <linux/sched.h>
 #include <linux/types.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -87,8 +87,8 @@ void Init::Check(Step step, long rc, uint32_t index) {
 void Init::MoveDescriptors() {
   int* wanted[8 + kMaxKeptFds];
   size_t count = 0;
-  for (int* fd : {&plan_.report, &plan_.status, &plan_.leash, &plan_.parent_pidfd,
-                  &plan_.slot_lock})
+  for (int* fd :
+       {&plan_.report, &plan_.status, &plan_.leash, &plan_.parent_pidfd, &plan_.slot_lock})
     wanted[count++] = fd;
   for (PlannedFd& fd : plan_.fds) wanted[count++] = &fd.fd;
   int kept[8 + kMaxKeptFds];
@@ -192,15 +192,14 @@ int Init::Fork() {
 void Init::Confine() {
   Check(Step::kNoNewPrivileges, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
   if (plan_.landlock_abi > 0) {
-    int ruleset =
-        sys::RawLandlockCreateForFiles(plan_.landlock_abi, sys::LandlockSignals::kForbid);
+    int ruleset = sys::RawLandlockCreateForFiles(plan_.landlock_abi, sys::LandlockSignals::kForbid);
     Check(Step::kLandlock, ruleset);
     int root = ::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     Check(Step::kLandlock, root);
     // Files are the mounts' business. What the domain takes away for good: changes to the mounts,
     // tracing and signals across its edge, abstract sockets of others.
-    Check(Step::kLandlock, sys::RawLandlockAllow(ruleset, root,
-                                                 sys::HandledByLandlock(plan_.landlock_abi).fs));
+    Check(Step::kLandlock,
+          sys::RawLandlockAllow(ruleset, root, sys::HandledByLandlock(plan_.landlock_abi).fs));
     Check(Step::kLandlock, sys::RawLandlockRestrictSelf(ruleset));
     ::close(root);
     ::close(ruleset);

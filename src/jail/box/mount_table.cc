@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": the fifth field is the place, in
-// which octal escapes stand for blanks and backslashes; the type follows a dash.
+// "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": the fifth field is the place,
+// in which octal escapes stand for blanks and backslashes; the type follows a dash.
 
 #include "jail/box/mount_table.h"
 
@@ -49,8 +49,7 @@ std::vector<std::string> HostMounts(const std::vector<MountEntry>& table) {
   std::vector<std::string> places;
   for (const MountEntry& mount : table) {
     bool own = mount.place == "/";
-    for (std::string_view ours : {"/proc", "/sys", "/dev"})
-      own = own || IsBelow(mount.place, ours);
+    for (std::string_view ours : {"/proc", "/sys", "/dev"}) own = own || IsBelow(mount.place, ours);
     bool known = std::find(places.begin(), places.end(), mount.place) != places.end();
     if (!own && !known) places.push_back(mount.place);
   }

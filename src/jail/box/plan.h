@@ -121,10 +121,10 @@ struct Plan {
 
   bool own_network;
   bool own_users;
-  bool drop_groups;    // The id map lets us.
+  bool drop_groups;  // The id map lets us.
   bool own_time;
   const char* time_offsets;
-  bool devpts_group;   // gid 5 is mapped.
+  const char* terminal_group;  // Of terminals: "5" where that is mapped.
   const char* hostname;
 
   std::span<PlannedFd> fds;  // 0, 1 and 2 among them.

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <climits>
 #include <cstdlib>
@@ -31,10 +32,10 @@ Result<void> PlanBinds(const Spec& spec, Prepared& prepared) {
       return Error::Errno(Cat("bind ", bind.source)).Remedy("name a file or directory of the host");
     prepared.targets.push_back(NoSlash(bind.target));
     prepared.binds.push_back({.source = bind.source.c_str(),
-                             .target = prepared.targets.back().c_str(),
-                             .directory = S_ISDIR(info.st_mode),
-                             .writable = bind.writable,
-                             .sent = false});
+                              .target = prepared.targets.back().c_str(),
+                              .directory = S_ISDIR(info.st_mode),
+                              .writable = bind.writable,
+                              .sent = false});
   }
   return {};
 }
@@ -72,17 +73,19 @@ Result<void> PlanLoaderLink(const Spec& spec, Prepared& prepared) {
 }
 
 void PlanEtc(const Spec& spec, Prepared& prepared) {
-  prepared.hosts = Cat("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t",
-                      spec.hostname, "\n");
+  prepared.hosts =
+      Cat("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t",
+          spec.hostname, "\n");
   prepared.hostname_file = Cat(spec.hostname, "\n");
   for (const std::string& server : spec.dns) prepared.resolv += Cat("nameserver ", server, "\n");
-  prepared.passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n";
+  prepared.passwd =
+      "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n";
   prepared.group = "root:x:0:\nnogroup:x:65534:\n";
   prepared.files = {{"etc/hosts", prepared.hosts.c_str(), false},
-                   {"etc/hostname", prepared.hostname_file.c_str(), false},
-                   {"etc/resolv.conf", prepared.resolv.c_str(), false},
-                   {"etc/passwd", prepared.passwd.c_str(), true},
-                   {"etc/group", prepared.group.c_str(), true}};
+                    {"etc/hostname", prepared.hostname_file.c_str(), false},
+                    {"etc/resolv.conf", prepared.resolv.c_str(), false},
+                    {"etc/passwd", prepared.passwd.c_str(), true},
+                    {"etc/group", prepared.group.c_str(), true}};
 }
 
 // Where execvp(3) would look.
@@ -133,13 +136,16 @@ Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   if (spec.root != RootKind::kHost) PlanEtc(spec, prepared);
   PlanCandidates(spec, prepared);
   TRY(PlanDescriptors(spec, prepared));
-  for (const std::string& word : spec.argv) prepared.argv.push_back(const_cast<char*>(word.c_str()));
+  for (const std::string& word : spec.argv)
+    prepared.argv.push_back(const_cast<char*>(word.c_str()));
   prepared.argv.push_back(nullptr);
   for (const std::string& setting : spec.environment)
     prepared.environment.push_back(const_cast<char*>(setting.c_str()));
   prepared.environment.push_back(nullptr);
   prepared.size = Cat(spec.storage_bytes);
   prepared.time_offsets = TimeOffsets();
+  bool one_id = ::geteuid() != 0;
+  prepared.terminal_group = one_id ? Cat(spec.gid) : "5";
 
   plan.root = spec.root;
   plan.root_directory = spec.root_directory.c_str();
@@ -153,6 +159,7 @@ Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   plan.own_users = spec.users == UserMode::kIsolated;
   plan.own_time = true;
   plan.time_offsets = prepared.time_offsets.c_str();
+  plan.terminal_group = prepared.terminal_group.c_str();
   plan.hostname = spec.hostname.c_str();
   plan.fds = prepared.fds;
   plan.limits = spec.limits;

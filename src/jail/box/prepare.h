@@ -27,14 +27,16 @@ struct Prepared {
   std::vector<std::string> targets, memory_targets, memory_sizes, candidates;
   std::vector<const char*> candidate_pointers;
   std::vector<char*> argv, environment;
-  std::string time_offsets, size, hosts, hostname_file, resolv, passwd, group, loader_directory, loader_target;
+  std::string time_offsets, terminal_group, size, hosts, hostname_file, resolv, passwd, group,
+      loader_directory, loader_target;
   std::vector<std::string> sources;  // Of binds that nobody asked for: the host's own mounts.
   std::vector<UniqueFd> trees;  // To be sent: the root's first, where there is one, then binds'.
   Plan plan{};
 };
 
 // Checks what only the host can tell (binds, kept descriptors) and fills the plan with all of the
-// spec. What the ids decide, the trees and the descriptors between parent and init are the caller's.
+// spec. What the ids decide, the trees and the descriptors between parent and init are the
+// caller's.
 Result<void> Prepare(const Spec& spec, Prepared& prepared);
 
 }  // namespace msb::box

@@ -29,10 +29,10 @@ using sys::kMountReadOnly;
 constexpr uint64_t kNothing = kMountNoSetuid | kMountNoDevices | kMountNoExec;
 
 // Parts of /proc that tell of the host or reach it: hidden behind /dev/null or an empty directory.
-constexpr const char* kHiddenFiles[] = {"kcore",      "keys",        "latency_stats", "timer_list",
-                                        "sched_debug", "interrupts", "kpagecount",    "kpageflags",
-                                        "kpagecgroup", "vmallocinfo", "slabinfo",     "kallsyms",
-                                        "sysrq-trigger"};
+constexpr const char* kHiddenFiles[] = {
+    "kcore",      "keys",       "latency_stats", "timer_list",  "sched_debug",
+    "interrupts", "kpagecount", "kpageflags",    "kpagecgroup", "vmallocinfo",
+    "slabinfo",   "kallsyms",   "sysrq-trigger"};
 constexpr const char* kHiddenDirectories[] = {"acpi", "asound", "scsi"};
 // To be read, not written.
 constexpr const char* kSealedTrees[] = {"sys", "irq", "bus", "fs"};
@@ -168,10 +168,10 @@ int Builder::Overlay(int lower) {
   Furnish(upper, lower);
   ::close(upper);
   // What the lower tree says in overlay's own attributes must not redirect a lookup.
-  const sys::MountOption options[] = {{"lowerdir", "lower"},      {"upperdir", "upper"},
-                                      {"workdir", "work"},        {"redirect_dir", "nofollow"},
-                                      {"metacopy", "off"},        {"index", "off"},
-                                      {"xino", "off"},            {"userxattr", nullptr}};
+  const sys::MountOption options[] = {{"lowerdir", "lower"}, {"upperdir", "upper"},
+                                      {"workdir", "work"},   {"redirect_dir", "nofollow"},
+                                      {"metacopy", "off"},   {"index", "off"},
+                                      {"xino", "off"},       {"userxattr", nullptr}};
   int overlay = sys::RawNewFilesystem("overlay", options, kMountNoSetuid | kMountNoDevices);
   if (overlay == -1 && errno == EINVAL && !plan_.own_users) {
     overlay = sys::RawNewFilesystem("overlay", std::span(options).first(7),
@@ -189,8 +189,8 @@ void Builder::HideFile(Step step, int directory, const char* name) {
   Check(step, file);
   int null = sys::RawOpenTree(AT_FDCWD, "/dev/null", false);
   Check(step, null);
-  Check(step, sys::RawSetMountAttributes(null, kMountNoSetuid | kMountNoExec | kMountReadOnly,
-                                         false));
+  Check(step,
+        sys::RawSetMountAttributes(null, kMountNoSetuid | kMountNoExec | kMountReadOnly, false));
   Check(step, sys::RawAttachMount(null, file));
   ::close(null);
   ::close(file);
@@ -242,9 +242,9 @@ void Builder::MakeSys() {
 
 void Builder::MakeDev() {
   const sys::MountOption options[] = {{"size", "64k"}, {"nr_inodes", "64"}, {"mode", "0755"}};
-  int dev = Place(Step::kDev,
-                  sys::RawNewFilesystem("tmpfs", options, kMountNoSetuid | kMountNoExec), "dev",
-                  0755);
+  int dev =
+      Place(Step::kDev, sys::RawNewFilesystem("tmpfs", options, kMountNoSetuid | kMountNoExec),
+            "dev", 0755);
   for (uint32_t i = 0; i < std::size(kDevices); i++) {
     char path[32] = "/dev/";
     std::strcat(path, kDevices[i]);
@@ -266,7 +266,7 @@ void Builder::MakeDev() {
   const sys::MountOption pts[] = {{"newinstance", nullptr},
                                   {"ptmxmode", "0666"},
                                   {"mode", "0620"},
-                                  {"gid", plan_.devpts_group ? "5" : "0"}};
+                                  {"gid", plan_.terminal_group}};
   below("pts", sys::RawNewFilesystem("devpts", pts, kMountNoSetuid | kMountNoExec));
   const sys::MountOption shm[] = {{"size", "64m"}, {"nr_inodes", "10000"}, {"mode", "1777"}};
   below("shm", sys::RawNewFilesystem("tmpfs", shm, kNothing));

@@ -61,7 +61,7 @@ struct Spec {
   uint64_t storage_bytes = 512 * kMiB;  // Of the tmpfs that takes the writes.
   std::vector<Bind> binds;              // In the order in which they are attached.
 
-  std::vector<Memory> memories;         // After the binds.
+  std::vector<Memory> memories;  // After the binds.
 
   NetMode net = NetMode::kNone;
   UserMode users = UserMode::kIsolated;
@@ -75,9 +75,9 @@ struct Spec {
   uint64_t capabilities = 0;             // Bits; in effect for uid 0 only.
   const jail::Filter* filter = nullptr;  // Required.
   std::vector<ResourceLimit> limits;
-  std::array<int, 3> streams{0, 1, 2};   // The command's stdin, stdout and stderr.
-  std::vector<int> keep_fds;             // Beside 0, 1 and 2, at the same numbers.
-  const sys::Cgroup* cgroup = nullptr;   // Init and command start in it.
+  std::array<int, 3> streams{0, 1, 2};  // The command's stdin, stdout and stderr.
+  std::vector<int> keep_fds;            // Beside 0, 1 and 2, at the same numbers.
+  const sys::Cgroup* cgroup = nullptr;  // Init and command start in it.
 };
 
 }  // namespace msb::box

@@ -101,7 +101,8 @@ std::string_view StepRemedy(Step step, int err) {
            "container, or in one started with --privileged";
   if (step == Step::kOverlay && err == EINVAL)
     return "overlay does not stack on this file system: copy the root to another";
-  if (step == Step::kUser) return "without subordinate ids the sandbox has one id: leave --user out";
+  if (step == Step::kUser)
+    return "without subordinate ids the sandbox has one id: leave --user out";
   if (step == Step::kDirectory) return "--workdir names a directory in the sandbox";
   if (step == Step::kBindTarget)
     return "the place is a link that leads nowhere, or a file where a directory must be";
@@ -111,10 +112,11 @@ std::string_view StepRemedy(Step step, int err) {
 std::string_view CloneRemedy(int err, bool own_users) {
   if (err == ENOSPC || err == EUSERS) return "raise the sysctls under user.max_*_namespaces";
   if (err != EPERM && err != EACCES) return "";
-  return own_users ? "user namespaces are forbidden here: set kernel.unprivileged_userns_clone=1, "
-                     "user.max_user_namespaces or kernel.apparmor_restrict_unprivileged_userns=0"
-                   : "root without CAP_SYS_ADMIN cannot make namespaces: in a container, run it with "
-                     "--privileged";
+  return own_users
+             ? "user namespaces are forbidden here: set kernel.unprivileged_userns_clone=1, "
+               "user.max_user_namespaces or kernel.apparmor_restrict_unprivileged_userns=0"
+             : "root without CAP_SYS_ADMIN cannot make namespaces: in a container, run it with "
+               "--privileged";
 }
 
 Error ExecError(const Spec& spec, int err) {

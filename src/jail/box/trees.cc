@@ -26,8 +26,8 @@ Result<UniqueFd> Open(const std::string& path, bool recursive) {
   return tree;
 }
 
-// "/" without what is mounted below it, and each of those mounts alone: one that cannot map ids does
-// not forbid the others. What goes away meanwhile is not there.
+// "/" without what is mounted below it, and each of those mounts alone: one that cannot map ids
+// does not forbid the others. What goes away meanwhile is not there.
 Result<void> OpenHostTree(Prepared& prepared) {
   prepared.trees.push_back(TRY(Open("/", false)));
   std::string table = TRY(sys::ReadFileAt(sys::Cwd(), "/proc/self/mountinfo", kMaxMountInfo));
@@ -47,7 +47,8 @@ Result<void> OpenHostTree(Prepared& prepared) {
                               .sent = true});
   }
   if (prepared.trees.size() > kMaxSentTrees)
-    return Error(Code::kFailedPrecondition, Cat("the host has more than ", kMaxSentTrees, " mounts"))
+    return Error(Code::kFailedPrecondition,
+                 Cat("the host has more than ", kMaxSentTrees, " mounts"))
         .Remedy("--userns host, or a directory as the root");
   return {};
 }

@@ -38,16 +38,16 @@ Result<sys::Cgroup> MakeCgroup(const Options& options) {
   RemoveLeftOver(host);
   std::byte random[4];
   sys::FillRandom(random);
-  return sys::Cgroup::Create(host, Cat(kPrefix, ::getpid(), "-", Hex(random)),
-                             {.memory_bytes = options.memory_bytes,
-                              .cpu_milli = options.cpu_milli,
-                              .pids = options.pids});
+  return sys::Cgroup::Create(
+      host, Cat(kPrefix, ::getpid(), "-", Hex(random)),
+      {.memory_bytes = options.memory_bytes, .cpu_milli = options.cpu_milli, .pids = options.pids});
 }
 
 Error NotEnforced(std::string_view what) {
   return Error(Code::kFailedPrecondition, Cat("not enforced: ", what))
-      .Remedy("run it as root where the cgroup file systems are mounted, or leave --require-limits "
-              "out");
+      .Remedy(
+          "run it as root where the cgroup file systems are mounted, or leave --require-limits "
+          "out");
 }
 
 }  // namespace

@@ -78,10 +78,12 @@ int Run(Options& options) {
     if (limits->cgroup) (void)limits->cgroup->Remove();
     return Fail(options, started.error(), kNotStarted);
   }
-  auto ending = msb::microbox::Supervise(options, started->signals, started->running, *limits, started->relay);
+  auto ending = msb::microbox::Supervise(options, started->signals, started->running, *limits,
+                                         started->relay);
   const auto& exec_error = started->running.exec_error;
   if (exec_error)
-    return Fail(options, *exec_error, exec_error->code() == Code::kNotFound ? kNotFound : kCannotExecute);
+    return Fail(options, *exec_error,
+                exec_error->code() == Code::kNotFound ? kNotFound : kCannotExecute);
   Tell(options, msb::microbox::StatusRecord(options, started->running.facts, ending));
   return ending.code;
 }

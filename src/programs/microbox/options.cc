@@ -46,7 +46,8 @@ Result<void> SetRoot(Options& options, std::string_view value) {
     spec.root_directory = TRY(Absolute(value));
     struct stat info;
     if (::stat(spec.root_directory.c_str(), &info) == -1)
-      return Error::Errno(Escape(value, 256)).Remedy("tmpfs, host, or a directory with a root tree");
+      return Error::Errno(Escape(value, 256))
+          .Remedy("tmpfs, host, or a directory with a root tree");
     if (!S_ISDIR(info.st_mode))
       return Bad(Cat(Escape(value, 256), " is not a directory"),
                  "tmpfs, host, or a directory with a root tree");
@@ -140,23 +141,27 @@ Result<void> SetCpus(Options& options, std::string_view value) {
       cpus < 0 || cpus > 10'000 || (cpus > 0 && cpus < 0.01))
     return Bad(Cat(Escape(value, 64), " is no number of CPUs"),
                "0.01 to 10000, as in 0.5; 0 for no limit");
-  options.cpu_milli = static_cast<uint32_t>(cpus * 1000 + 0.5);
+  options.cpu_milli = static_cast<uint32_t>(std::lround(cpus * 1000));
   return {};
 }
 
 Result<void> SetStorage(Options& options, std::string_view value) {
   options.spec.storage_bytes = TRY(ParseSize(value));
-  if (options.spec.storage_bytes < 64 * kKiB)
-    return Bad("too little storage", "64K or more");
+  if (options.spec.storage_bytes < 64 * kKiB) return Bad("too little storage", "64K or more");
   return {};
 }
 
 Result<void> SetLogLevel(Options& options, std::string_view value) {
-  if (value == "error") options.log_level = LogLevel::kError;
-  else if (value == "warn") options.log_level = LogLevel::kWarn;
-  else if (value == "info") options.log_level = LogLevel::kInfo;
-  else if (value == "debug") options.log_level = LogLevel::kDebug;
-  else return Bad(Cat("no such level: ", Escape(value, 64)), "error, warn, info or debug");
+  if (value == "error")
+    options.log_level = LogLevel::kError;
+  else if (value == "warn")
+    options.log_level = LogLevel::kWarn;
+  else if (value == "info")
+    options.log_level = LogLevel::kInfo;
+  else if (value == "debug")
+    options.log_level = LogLevel::kDebug;
+  else
+    return Bad(Cat("no such level: ", Escape(value, 64)), "error, warn, info or debug");
   return {};
 }
 
@@ -335,7 +340,8 @@ Result<void> Finish(Parser& parser) {
   if (options.action != Options::Action::kRun) return {};
   if (spec.argv.empty()) return Bad("no command", "microbox [options] -- COMMAND [ARGS]");
   if (spec.root == box::RootKind::kHost && !spec.binds.empty())
-    return Bad("--fs host has all of the host's files already", "leave --mount-ro and --mount-rw out");
+    return Bad("--fs host has all of the host's files already",
+               "leave --mount-ro and --mount-rw out");
   uint64_t both = parser.added & parser.dropped;
   for (int i = 0; i < box::kCapabilities; i++)
     if ((both >> i & 1) != 0 && parser.dropped != (uint64_t{1} << box::kCapabilities) - 1)

@@ -24,8 +24,8 @@ struct Options {
   uint64_t memory_bytes = kGiB;
   uint32_t pids = 4096;
   bool require_limits = false;
-  std::string name;                        // Empty: none.
-  std::optional<uint64_t> output_limit;    // Bytes of stdout and stderr together.
+  std::string name;                      // Empty: none.
+  std::optional<uint64_t> output_limit;  // Bytes of stdout and stderr together.
   std::optional<int> status_fd;
   std::optional<std::chrono::milliseconds> timeout;
   std::chrono::milliseconds kill_after = std::chrono::seconds(10);

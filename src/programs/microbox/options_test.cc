@@ -38,7 +38,8 @@ TEST(Options, EndAtTheCommand) {
 }
 
 TEST(Options, ValuesInEitherForm) {
-  auto options = *Parse({"--memory=256M", "--storage", "2GB", "-cpus", "0.5", "--env", "A=b=c", "--env=A=2", "--", "x"});
+  auto options = *Parse({"--memory=256M", "--storage", "2GB", "-cpus", "0.5", "--env", "A=b=c",
+                         "--env=A=2", "--", "x"});
   EXPECT_EQ(options.memory_bytes, 256 * kMiB);
   EXPECT_EQ(options.cpu_milli, 500u);
   EXPECT_THAT(options.spec.environment, Contains("A=2"));
@@ -47,7 +48,8 @@ TEST(Options, ValuesInEitherForm) {
 
 TEST(Options, Capabilities) {
   EXPECT_EQ(Parse({"--cap-drop", "ALL", "--", "x"})->spec.capabilities, 0u);
-  EXPECT_EQ(Parse({"--cap-drop", "all", "--cap-add", "CAP_CHOWN", "--", "x"})->spec.capabilities, 1u);
+  EXPECT_EQ(Parse({"--cap-drop", "all", "--cap-add", "CAP_CHOWN", "--", "x"})->spec.capabilities,
+            1u);
   EXPECT_EQ(Parse({"--cap-drop", "CAP_SETPCAP,chown", "--", "x"})->spec.capabilities,
             box::kDefaultCapabilities & ~(1u << 8 | 1u));
 }
@@ -128,9 +130,9 @@ TEST(Options, ValuesOfTheEnvironmentAreNeverShown) {
 
 TEST(Options, HelpNamesEveryOptionOfTheSeed) {
   std::string help = HelpText();
-  for (const char* name : {"fs", "storage", "readonly", "mount-ro", "mount-rw", "net", "dns", "hostname", "env", "cpus",
-                           "memory", "allow-syscall", "deny-syscall", "cap-add", "cap-drop", "userns", "log-level",
-                           "log-format", "help"})
+  for (const char* name : {"fs", "storage", "readonly", "mount-ro", "mount-rw", "net", "dns",
+                           "hostname", "env", "cpus", "memory", "allow-syscall", "deny-syscall",
+                           "cap-add", "cap-drop", "userns", "log-level", "log-format", "help"})
     EXPECT_THAT(help, HasSubstr(Cat("  --", name, " "))) << name;
   EXPECT_EQ(Parse({"--help"})->action, Options::Action::kHelp);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the command writes, counted on its way: --output-limit. Without a limit the command writes to
-// our own descriptors, and there is nothing to relay.
+// What the command writes, counted on its way: --output-limit. Without a limit the command writes
+// to our own descriptors, and there is nothing to relay.
 
 #pragma once
 

@@ -11,14 +11,13 @@ namespace {
 constexpr struct {
   std::string_view name;
   int resource;
-} kNames[] = {{"as", RLIMIT_AS},           {"core", RLIMIT_CORE},
-              {"cpu", RLIMIT_CPU},         {"data", RLIMIT_DATA},
-              {"fsize", RLIMIT_FSIZE},     {"locks", RLIMIT_LOCKS},
-              {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE},
-              {"nice", RLIMIT_NICE},       {"nofile", RLIMIT_NOFILE},
-              {"nproc", RLIMIT_NPROC},     {"rss", RLIMIT_RSS},
-              {"rtprio", RLIMIT_RTPRIO},   {"rttime", RLIMIT_RTTIME},
-              {"sigpending", RLIMIT_SIGPENDING}, {"stack", RLIMIT_STACK}};
+} kNames[] = {
+    {"as", RLIMIT_AS},           {"core", RLIMIT_CORE},         {"cpu", RLIMIT_CPU},
+    {"data", RLIMIT_DATA},       {"fsize", RLIMIT_FSIZE},       {"locks", RLIMIT_LOCKS},
+    {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE},
+    {"nofile", RLIMIT_NOFILE},   {"nproc", RLIMIT_NPROC},       {"rss", RLIMIT_RSS},
+    {"rtprio", RLIMIT_RTPRIO},   {"rttime", RLIMIT_RTTIME},     {"sigpending", RLIMIT_SIGPENDING},
+    {"stack", RLIMIT_STACK}};
 
 Error Bad(std::string_view message) {
   return Error(Code::kInvalidArgument, std::string(message))
@@ -36,7 +35,8 @@ Result<rlim_t> Value(std::string_view text) {
 
 Result<box::ResourceLimit> ParseResourceLimit(std::string_view text) {
   size_t equals = text.find('=');
-  if (equals == std::string_view::npos) return Bad(Cat(Escape(text, 64), " is not NAME=SOFT[:HARD]"));
+  if (equals == std::string_view::npos)
+    return Bad(Cat(Escape(text, 64), " is not NAME=SOFT[:HARD]"));
   std::string_view name = text.substr(0, equals), values = text.substr(equals + 1);
   for (const auto& known : kNames) {
     if (known.name != name) continue;

@@ -18,11 +18,14 @@
 namespace msb::microbox {
 namespace {
 
-constexpr int kForwarded[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
+constexpr int kForwarded[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM,
+                              SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
 constexpr int kTimedOut = 124, kBySignal = 128;
 constexpr int kDrainTimeout = 10'000;  // Milliseconds.
 
-void Say(std::string_view text) { (void)sys::WriteAll(BorrowedFd::Raw(2), Cat("microbox: ", text, "\n")); }
+void Say(std::string_view text) {
+  (void)sys::WriteAll(BorrowedFd::Raw(2), Cat("microbox: ", text, "\n"));
+}
 
 class Wait {
  public:
@@ -117,21 +120,24 @@ Ending Supervise(const Options& options, const Signals& signals, box::Running& r
     return ending;
   };
   if (wait.over_output())
-    return end(Ending::Kind::kOutputLimit, kBySignal + SIGKILL,
-               Cat("more output than ", FormatSize(*options.output_limit), ": the sandbox was killed"));
+    return end(
+        Ending::Kind::kOutputLimit, kBySignal + SIGKILL,
+        Cat("more output than ", FormatSize(*options.output_limit), ": the sandbox was killed"));
   if (wait.timed_out())
     return end(Ending::Kind::kTimeout, kTimedOut,
                Cat("timeout after ", FormatDuration(*options.timeout)));
   ending.signal = whole ? SIGKILL : exit->value;
   if (whole)
-    return end(out_of_memory ? Ending::Kind::kOutOfMemory : Ending::Kind::kKilled, kBySignal + SIGKILL,
+    return end(out_of_memory ? Ending::Kind::kOutOfMemory : Ending::Kind::kKilled,
+               kBySignal + SIGKILL,
                out_of_memory ? "out of memory: the sandbox was killed" : "the sandbox was killed");
   if (exit->how == box::Exit::How::kExited) {
     ending.signal = 0;
     return end(Ending::Kind::kExited, exit->value, "");
   }
   if (out_of_memory && exit->value == SIGKILL)
-    return end(Ending::Kind::kOutOfMemory, kBySignal + SIGKILL, "out of memory: the command was killed");
+    return end(Ending::Kind::kOutOfMemory, kBySignal + SIGKILL,
+               "out of memory: the command was killed");
   return end(Ending::Kind::kSignaled, kBySignal + exit->value, "");
 }
 

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""microbox as its page and the page about root trees show it: options, exit codes, records."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import pytest
+from conftest import BIN, ROOT, until
+
+PAGE = ROOT / "docs/create-root-fs.md"
+
+
+@pytest.fixture(scope="module")
+def tree():
+    """The page's first tree, by the page's own commands."""
+    blocks = re.findall(r"(?:^    .*\n)+", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    lines = [line[4:] for line in blocks[0].splitlines()]
+    assert lines[0].startswith("apt-get install") and lines[-1].startswith("microbox ")
+    if shutil.which("busybox") is None:
+        pytest.fail("busybox is missing: tools/install-packages test", pytrace=False)
+    with tempfile.TemporaryDirectory(prefix="msb-box-", dir="/var/tmp") as folder:
+        env = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+        done = subprocess.run(["sh", "-ec", "\n".join(lines[1:])], cwd=folder, capture_output=True, text=True, env=env, check=True)
+        assert done.stdout == "Hello Sandbox!\n"
+        yield pathlib.Path(folder) / "busybox"
+
+
+@pytest.fixture
+def box(tree):
+    def run(*words, expect=0, fs=tree, **how):
+        how.setdefault("stdin", subprocess.DEVNULL)
+        flags = [] if fs is None else ["--fs", fs]
+        done = subprocess.run([str(word) for word in (BIN / "microbox", *flags, *words)], capture_output=True, text=True,
+                              timeout=60, **how)
+        assert done.returncode == expect, (words, done.returncode, done.stdout, done.stderr)
+        return done
+    return run
+
+
+def record(box, *words, **how):
+    """What --status-fd says."""
+    with tempfile.TemporaryFile() as file:
+        done = box("--status-fd", file.fileno(), *words, pass_fds=[file.fileno()], **how)
+        file.seek(0)
+        return done, json.loads(file.read())
+
+
+def cgroups():
+    return {str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob("box-*") if path.is_dir()}
+
+
+@pytest.mark.parametrize("ending, code", [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -9 $$", 137)])
+def test_exit_codes(box, ending, code):
+    box("--", "sh", "-c", ending, expect=code)
+
+
+def test_what_cannot_be_run(box, tree):
+    assert "command not found" in box("--", "nosuch", expect=127).stderr
+    assert "cannot be executed" in box("--", "/bin", expect=126).stderr
+    empty = box("--", "/bin/bash", fs=None, expect=127).stderr
+    assert "the sandbox's root is empty" in empty and "--fs DIR, or --mount-ro" in empty
+    assert "no command" in box(expect=125).stderr
+
+
+def test_the_seeds_examples(box):
+    box("--mount-ro", "/bin:/bin", "--mount-ro", "/lib:/lib", "--", "/bin/ls", fs=None)
+    assert box("--hostname", "my-sandbox", "--", "/bin/sh", "-c", "hostname").stdout == "my-sandbox\n"
+    assert box("--env", "MY_VAR=hello", "--", "/bin/sh", "-c", "echo $MY_VAR").stdout == "hello\n"
+    assert box("--dns", "1.1.1.1", "--dns", "8.8.8.8", "--", "cat", "/etc/resolv.conf").stdout == (
+        "nameserver 1.1.1.1\nnameserver 8.8.8.8\n")
+    assert "Read-only" in box("--readonly", "--", "touch", "/x", expect=1).stderr
+    box("--allow-syscall", "unshare", "--allow-syscall", "setns", "--cap-drop", "CAP_SETPCAP", "--log-level", "info",
+        "--log-format", "json", "--cpus", "1", "--storage", "2GB", "--net", "none", "--", "true")
+
+
+def test_binds(box, tmp_path):
+    (tmp_path / "file").write_text("given", encoding="ascii")
+    assert box("--mount-ro", f"{tmp_path}:/a/b", "--", "cat", "/a/b/file").stdout == "given"
+    box("--mount-ro", f"{tmp_path}:/a", "--", "sh", "-c", "echo x > /a/file", expect=1)
+    box("--mount-rw", f"{tmp_path}:/a", "--", "sh", "-c", "echo new > /a/made")
+    made = tmp_path / "made"
+    assert made.read_text(encoding="ascii") == "new\n" and made.stat().st_uid == os.geteuid()
+    assert box("--mount-ro", f"{tmp_path}/file:/etc/one", "--", "cat", "/etc/one").stdout == "given"
+    relative = box("--mount-ro", "file:/one", "--", "cat", "/one", cwd=tmp_path)
+    assert relative.stdout == "given"
+
+
+def test_what_is_written_is_thrown_away(box, tree):
+    before = sorted(str(path) for path in tree.rglob("*"))
+    box("--", "sh", "-c", "touch /x /bin/y /etc/z /tmp/w; rm /bin/ls; mkdir -p /a/b")
+    assert sorted(str(path) for path in tree.rglob("*")) == before
+
+
+def test_directories_in_memory_and_limits_of_resources(box):
+    done = box("--tmpfs", "/data:1M", "--rlimit", "nofile=64", "--", "sh", "-c",
+               "ulimit -n; ulimit -c; dd if=/dev/zero of=/data/x bs=1M count=3 2>&1", expect=1)
+    assert done.stdout.startswith("64\n0\n") and "No space left" in done.stdout
+
+
+def test_who_the_command_is(box):
+    if os.geteuid() == 0:
+        assert box("--user", "1000:1001", "--", "sh", "-c", "id -u; id -g; id -G").stdout == "1000\n1001\n1001\n"
+    else:
+        assert box("--user", "1000", "--", "sh", "-c", "id -u").stdout == "1000\n"
+    assert box("--workdir", "/tmp", "--", "pwd").stdout == "/tmp\n"
+
+
+def test_kept_descriptors(box):
+    with tempfile.TemporaryFile() as file:
+        box("--keep-fd", file.fileno(), "--", "sh", "-c", f"echo kept >&{file.fileno()}", pass_fds=[file.fileno()])
+        file.seek(0)
+        assert file.read() == b"kept\n"
+
+
+def test_stdin_and_streams(box):
+    done = subprocess.run([BIN / "microbox", "--mount-ro", "/usr:/usr", "--mount-ro", "/bin:/bin", "--mount-ro", "/lib:/lib",
+                           "--", "/bin/sh", "-c", "cat; echo error >&2"], input=b"x" * 300_000, capture_output=True, check=True)
+    assert done.stdout == b"x" * 300_000 and done.stderr.endswith(b"error\n")
+
+
+def test_time_is_limited(box):
+    began = time.monotonic()
+    done, said = record(box, "--timeout", "1s", "--", "sleep", "100", expect=124)
+    assert "timeout after 1.0 s" in done.stderr and said["exit"] == {"kind": "timeout", "code": 124, "signal": None}
+    record(box, "--timeout", "1s", "--kill-after", "1s", "--", "sh", "-c", "trap '' TERM; while :; do sleep 1; done", expect=124)
+    assert time.monotonic() - began < 40
+
+
+def test_output_is_limited(box):
+    done, said = record(box, "--output-limit", "10000B", "--", "sh", "-c", "yes", expect=137)
+    assert len(done.stdout) <= 10_000 and said["exit"]["kind"] == "output-limit" and "more output than" in done.stderr
+    done, said = record(box, "--output-limit", "10M", "--", "sh", "-c", "yes | head -c 1000000; echo e >&2")
+    assert len(done.stdout) == 1_000_000 and done.stderr.endswith("e\n") and said["exit"]["kind"] == "exited"
+
+
+def test_the_record(box):
+    _, said = record(box, "--name", "box", "--", "sh", "-c", "exit 3", expect=3)
+    assert said["version"] == 1 and said["name"] == "box" and said["isolation"] == "process"
+    assert {"user namespace", "network namespace", "pid namespace", "seccomp", "no_new_privs"} <= set(said["walls"])
+    assert said["exit"] == {"kind": "exited", "code": 3, "signal": None} and said["usage"]["duration_ms"] < 30_000
+    _, said = record(box, "--", "sh", "-c", "kill -9 $$", expect=137)
+    assert said["exit"] == {"kind": "signaled", "code": 137, "signal": 9}
+    _, said = record(box, "--", "nosuch", expect=127)
+    assert said["exit"]["kind"] == "not-started" and "not found" in said["error"]["message"]
+
+
+@pytest.mark.root
+def test_memory_is_limited(box):
+    done, said = record(box, "--memory", "32M", "--", "sh", "-c", "x=$(cat /dev/zero | tr '\\0' x | head -c 100000000)", expect=137)
+    assert "out of memory" in done.stderr and said["exit"]["kind"] == "out-of-memory"
+    assert said["usage"]["memory_peak_bytes"] <= 32 << 20
+
+
+@pytest.mark.root
+def test_processes_are_limited(box):
+    done = box("--pids", "16", "--", "sh", "-c", "for i in $(seq 30); do sleep 1 & done; wait", expect=2)
+    assert "fork" in done.stderr
+
+
+def test_limits_that_cannot_be_set_are_told(box):
+    if os.geteuid() == 0:
+        return  # It can set them: test_memory_is_limited.
+    assert "not enforced: --memory" in box("--", "true").stderr
+    assert "not enforced" in box("--require-limits", "--", "true", expect=125).stderr
+    assert box("--memory", "0", "--cpus", "0", "--pids", "0", "--", "true").stderr == ""
+
+
+@pytest.mark.root
+def test_a_file_system_that_cannot_map_ids_is_named(box, tree):
+    script = 'mkdir /tmp/$$; mount -t tmpfs none /tmp/$$; cd /tmp/$$; mkdir u w m; mount -t overlay -o lowerdir="$1",upperdir=u,workdir=w none m; shift; "$@"'
+    def within(*words):
+        return subprocess.run(["unshare", "--mount", "sh", "-ec", script, "sh", tree, *map(str, words)], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60, check=False)
+    root = within(BIN / "microbox", "--fs", "m", "--", "true")
+    assert root.returncode == 125 and "cannot map ids" in root.stderr and "--userns host" in root.stderr
+    writable = within(BIN / "microbox", "--fs", tree, "--mount-rw", "m:/m", "--", "true")
+    assert writable.returncode == 125 and "bind" in writable.stderr and "cannot map ids" in writable.stderr
+    readable = within(BIN / "microbox", "--fs", tree, "--mount-ro", "m:/m", "--status-fd", "1", "--", "sh", "-c", "stat -c %u /m >&2; touch /m/x")
+    said = json.loads(readable.stdout)
+    assert readable.stderr.startswith("65534\n") and "Read-only" in readable.stderr and len(said["unmapped"]) == 1
+    host = within(BIN / "microbox", "--fs", "m", "--userns", "host", "--", "true")
+    assert host.returncode == 0 and "root inside is root on this host" in host.stderr
+
+
+def test_no_end_leaves_anything(box, tree):
+    before = cgroups()
+    for end in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+        process = subprocess.Popen([BIN / "microbox", "--fs", tree, "--", "sh", "-c", "sleep 7654 & sleep 7654 & echo up; wait"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(end)
+        process.wait(30)
+        # End of file: whoever could write to it has ended.
+        assert process.stdout.read() == b""
+    box("--", "true")  # The next run takes away the cgroup of the one that was killed.
+    until(lambda: cgroups() <= before, "the end of the cgroups", 10)
+
+
+@pytest.mark.root
+def test_concurrent_runs_have_ids_of_their_own(tree):
+    runs = [subprocess.Popen([BIN / "microbox", "--fs", tree, "--", "sh", "-c", "cat /proc/self/uid_map; read x"],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    firsts = {run.stdout.readline().split()[1] for run in runs}
+    for run in runs:
+        run.communicate("\n", timeout=30)
+        assert run.returncode == 0
+    assert len(firsts) == 8
