@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -58,6 +59,27 @@ def test_a_lab_that_mounts_this_hosts_files_anew_cannot_write_them_either(lab, t
     done = lab("sh", "-c", script)
     assert done.stderr.count(b"Read-only file system") == 2, done.stderr.decode()
     assert not (tmp_path / "planted").exists() and tmp_path.stat().st_mode == mode
+
+
+def test_nobody_else_can_be_served_this_hosts_files(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "tools/lab-files")
+    machine = importlib.import_module("machine")
+    served = []
+
+    def serve(_, descriptors, *__, **___):
+        listener = socket.socket(fileno=os.dup(descriptors[0]))
+        listener.setblocking(False)
+        served.append((listener, listener.accept()[0]))
+    monkeypatch.setattr(machine, "spawn", serve)
+    share = machine.Share("host", "/", False, None, tmp_path)
+    listener, first = served[0]
+    share.socket.sendall(b"QEMU's")
+    assert first.recv(16) == b"QEMU's"
+    name = listener.getsockname()
+    assert isinstance(name, str) and not os.path.exists(name), "a name without a file is everybody's"
+    assert not list(tmp_path.iterdir())
+    for end in (listener, first, share.socket):
+        end.close()
 
 
 def test_one_command_in_a_lab_of_its_own_writes_back_where_it_may(tmp_path):

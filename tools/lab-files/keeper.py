@@ -60,8 +60,8 @@ class Keeper:
 
     def start(self):
         self.log = open(self.folder / "log", "ab", buffering=0)
-        shares = [machine.Share("host", self.options["root"], False, self.log)]
-        shares += [machine.Share(f"share{i}", share["folder"], share["writable"], self.log)
+        shares = [machine.Share("host", self.options["root"], False, self.log, self.folder)]
+        shares += [machine.Share(f"share{i}", share["folder"], share["writable"], self.log, self.folder)
                    for i, share in enumerate(self.options["shares"])]
         self.port, theirs = socket.socketpair()
         disk = parts.disk(self.options["disk"] << 20)

@@ -5,11 +5,11 @@ process that started them, however that ends."""
 import ctypes
 import os
 import signal
-import socket
 import struct
 import subprocess
 
 import parts
+import places
 
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -48,20 +48,17 @@ def spawn(command, descriptors, log, read_only=False):
 
 
 class Share:
-    """A folder of this machine, served to QEMU over a connected socket."""
+    """A folder of this machine, served to QEMU over a connected socket, which is made in `place`: whoever
+    came first would be served this host's files by a process of root's."""
 
-    def __init__(self, tag, folder, writable, log):
+    def __init__(self, tag, folder, writable, log, place):
         self.tag = tag
         self.folder = folder
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind("")  # A name that the kernel chooses, in no file system.
-        listener.listen(1)
+        listener, self.socket = places.rendezvous(place)
         cache = "none" if writable else "auto"
         self.process = spawn([parts.VIRTIOFSD, f"--fd={listener.fileno()}", "-o",
                               f"source={folder},cache={cache},sandbox=chroot"],
                              [listener.fileno()], log, read_only=not writable)
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(listener.getsockname())
         listener.close()
 
 

@@ -77,12 +77,12 @@ def sweep():
                 os.close(descriptor)
 
 
-def _socket_at(folder, call):
+def _socket_at(folder, call, name="control"):
     """Through the folder's descriptor: paths of sockets are at most 108 bytes."""
     descriptor = os.open(folder, os.O_PATH | os.O_CLOEXEC)
     try:
         end = socket.socket(socket.AF_UNIX)
-        getattr(end, call)(f"/proc/self/fd/{descriptor}/control")
+        getattr(end, call)(f"/proc/self/fd/{descriptor}/{name}")
         return end
     finally:
         os.close(descriptor)
@@ -92,6 +92,16 @@ def listen(folder):
     listener = _socket_at(folder, "bind")
     listener.listen(64)
     return listener
+
+
+def rendezvous(folder):
+    """A listener in whose queue one connection waits, and that connection's other end. Nobody else comes:
+    no other user may enter the folder, and the name is gone before anyone accepts."""
+    listener = _socket_at(folder, "bind", "rendezvous")
+    listener.listen(1)
+    end = _socket_at(folder, "connect", "rendezvous")
+    os.unlink(folder / "rendezvous")
+    return listener, end
 
 
 def connect(folder):
