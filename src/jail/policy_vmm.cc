@@ -2,8 +2,10 @@
 // The seccomp policies of msb-vmm's threads.
 //
 // What the guest can take over first is the thread that reads its queues or runs its code, so each
-// class has what its work needs and nothing of the others': a processor's thread reads and writes
-// no disk, the disks' thread runs no processor, neither speaks on the agent channel.
+// class has the calls that its work needs: a processor's thread can neither read nor send, the
+// disks' thread runs no processor. read() and write(), which loops need to wake and be woken, take
+// any descriptor, for no number is known here by which an eventfd could be told from a disk or a
+// socket: whatever thread was taken over, it can still write.
 //
 // Calls on KVM's descriptors are told apart by their request: after the start no thread can make a
 // machine, change its memory or rewire it.
@@ -59,7 +61,6 @@ constexpr auto kThread = std::to_array<Rule>({
     {"rt_sigreturn"},
     {"restart_syscall", "the kernel's own continuation of an interrupted wait"},
     {"write", "wakes another thread's loop; says on stderr why it ends"},
-    {"sendto", "a line on the control socket"},
     {"exit"},
     {"exit_group"},
     Control(KVM_SIGNAL_MSI, "an interrupt for the guest"),
@@ -71,6 +72,11 @@ constexpr auto kLoop = std::to_array<Rule>({
     {"epoll_pwait"},
     {"epoll_ctl", "waits for room in a socket only while one is full"},
     {"read", "eventfds"},
+});
+
+// Who has something to say to the supervisor: of the guest's port and its end, of a full host.
+constexpr auto kSpeaker = std::to_array<Rule>({
+    {"sendto", "a line on the control socket"},
 });
 
 constexpr auto kDevices = std::to_array<Rule>({
@@ -144,16 +150,17 @@ constexpr auto kLoad = std::to_array<Rule>({
 
 #if defined(MSB_SANITIZED)
 constexpr auto kLoadRules =
-    Join(kLoad, kThread, kLoop, kDevices, kWorker, kCpu, kStart, kSanitizer);
-constexpr auto kStartRules = Join(kThread, kLoop, kDevices, kWorker, kCpu, kStart, kSanitizer);
-constexpr auto kDeviceRules = Join(kThread, kLoop, kDevices, kSanitizer);
-constexpr auto kWorkerRules = Join(kThread, kLoop, kWorker, kSanitizer);
+    Join(kLoad, kThread, kLoop, kSpeaker, kDevices, kWorker, kCpu, kStart, kSanitizer);
+constexpr auto kStartRules =
+    Join(kThread, kLoop, kSpeaker, kDevices, kWorker, kCpu, kStart, kSanitizer);
+constexpr auto kDeviceRules = Join(kThread, kLoop, kSpeaker, kDevices, kSanitizer);
+constexpr auto kWorkerRules = Join(kThread, kLoop, kSpeaker, kWorker, kSanitizer);
 constexpr auto kCpuRules = Join(kThread, kCpu, kSanitizer);
 #else
-constexpr auto kLoadRules = Join(kLoad, kThread, kLoop, kDevices, kWorker, kCpu, kStart);
-constexpr auto kStartRules = Join(kThread, kLoop, kDevices, kWorker, kCpu, kStart);
-constexpr auto kDeviceRules = Join(kThread, kLoop, kDevices);
-constexpr auto kWorkerRules = Join(kThread, kLoop, kWorker);
+constexpr auto kLoadRules = Join(kLoad, kThread, kLoop, kSpeaker, kDevices, kWorker, kCpu, kStart);
+constexpr auto kStartRules = Join(kThread, kLoop, kSpeaker, kDevices, kWorker, kCpu, kStart);
+constexpr auto kDeviceRules = Join(kThread, kLoop, kSpeaker, kDevices);
+constexpr auto kWorkerRules = Join(kThread, kLoop, kSpeaker, kWorker);
 constexpr auto kCpuRules = Join(kThread, kCpu);
 #endif
 

@@ -145,6 +145,10 @@ TEST(VmmPolicies, KillTheWorkOfAnotherClass) {
     EXPECT_TRUE(dies(kVmmWorkerFilter, number));
     EXPECT_FALSE(dies(kVmmDeviceFilter, number));
   }
+  // The supervisor hears of a full host from the disks' thread.
+  EXPECT_TRUE(dies(kVmmCpuFilter, SYS_sendto));
+  EXPECT_FALSE(dies(kVmmWorkerFilter, SYS_sendto));
+  EXPECT_FALSE(dies(kVmmDeviceFilter, SYS_sendto));
   EXPECT_TRUE(dies(kVmmDeviceFilter, SYS_ioctl, KVM_RUN));
   EXPECT_TRUE(dies(kVmmWorkerFilter, SYS_ioctl, KVM_RUN));
   EXPECT_FALSE(dies(kVmmCpuFilter, SYS_ioctl, KVM_RUN));
