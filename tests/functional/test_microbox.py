@@ -173,10 +173,10 @@ def test_limits_that_cannot_be_set_are_told(box):
 
 
 @pytest.mark.root
-def test_a_file_system_that_cannot_map_ids_is_named(box, tree):
-    script = 'mkdir /tmp/$$; mount -t tmpfs none /tmp/$$; cd /tmp/$$; mkdir u w m; mount -t overlay -o lowerdir="$1",upperdir=u,workdir=w none m; shift; "$@"'
+def test_a_file_system_that_cannot_map_ids_is_named(box, tree, tmp_path):
+    script = 'mount -t tmpfs none "$1"; cd "$1"; shift; mkdir u w m; mount -t overlay -o lowerdir="$1",upperdir=u,workdir=w none m; shift; "$@"'
     def within(*words):
-        return subprocess.run(["unshare", "--mount", "sh", "-ec", script, "sh", tree, *map(str, words)], stdin=subprocess.DEVNULL,
+        return subprocess.run(["unshare", "--mount", "sh", "-ec", script, "sh", tmp_path, tree, *map(str, words)], stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=60, check=False)
     root = within(BIN / "microbox", "--fs", "m", "--", "true")
     assert root.returncode == 125 and "cannot map ids" in root.stderr and "--userns host" in root.stderr

@@ -255,13 +255,13 @@ def test_what_is_mounted_in_a_read_only_bind_is_read_only(program, tree, place):
 
 @pytest.mark.root
 @pytest.mark.parametrize("fs", ["host", None])
-def test_mounts_inside_do_not_reach_a_shared_host(program, tree, fs):
+def test_mounts_inside_do_not_reach_a_shared_host(program, tree, fs, tmp_path):
     command = " ".join(Box(program, "root", tree).command("--mount-ro", "/etc:/given", "--", "/bin/sh", "-c", ":") if fs is None else
                        Box(program, "root", tree).command("--", "/bin/sh", "-c", ":", fs=fs))
     command = command.replace("-c :", "-c 'echo ran'")
     look = "cut -d' ' -f1-6,8- /proc/self/mountinfo"
     done = subprocess.run(["unshare", "--mount", "--propagation", "shared", "sh", "-ec",
-                           f"mount --make-rshared /; {look} > /tmp/$$.a; {command}; {look} | diff - /tmp/$$.a; rm /tmp/$$.a"],
+                           f"mount --make-rshared /; {look} > {tmp_path}/before; {command}; {look} | diff - {tmp_path}/before"],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
 
