@@ -3,6 +3,7 @@
 force: a call that they do not know shows here as a machine that dies of SIGSYS."""
 
 import pathlib
+import struct
 import subprocess
 import sys
 import time
@@ -74,6 +75,32 @@ def test_a_panic_is_on_the_console_before_the_end(start, panicking):
     one = start(initramfs=panicking)
     assert one.wait_end() == (0, ["started", RESET])
     assert b"Kernel panic - not syncing: Attempted to kill init!" in one.console_text
+
+
+def kernel_of(code):
+    """An ELF file with a PVH entry, at which `code` lies."""
+    entry = 1 << 20
+    note = struct.pack("<III4sI", 4, 4, 18, b"Xen", entry)
+    body = code.ljust(16, b"\xf4") + note
+    at = 64 + 2 * 56
+    return (b"\x7fELF\2\1\1".ljust(16, b"\0")
+            + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, entry, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+            + struct.pack("<IIQQQQQQ", 1, 5, at, entry, entry, len(body), len(body), 16)
+            + struct.pack("<IIQQQQQQ", 4, 4, at + 16, 0, 0, len(note), len(note), 4) + body)
+
+
+@pytest.mark.parametrize("where", [0xd0000000, 0xe0000000, 0xfee00000], ids=["a device", "nothing", "the local APIC"])
+def test_a_guest_that_runs_code_where_no_memory_is_ends_by_a_name(start, tmp_path, where):
+    kernel = tmp_path / "vmlinux"
+    kernel.write_bytes(kernel_of(b"\xb8" + struct.pack("<I", where) + b"\xff\xe0"))  # mov eax, where; jmp eax
+    assert start(kernel=kernel).wait_end() == (
+        1, ["started", f"end kvm-error CPU 0: KVM cannot go on: internal error 1, at {where:#x}"])
+
+
+def test_a_guest_of_an_instruction_that_is_none_ends_by_a_name(start, tmp_path):
+    kernel = tmp_path / "vmlinux"
+    kernel.write_bytes(kernel_of(b"\x0f\x0b"))
+    assert start(kernel=kernel).wait_end() == (0, ["started", RESET])
 
 
 def test_the_supervisors_end_is_the_machines_end(start):

@@ -4,12 +4,20 @@
 #include "vmm/machine/address_map.h"
 
 #include <algorithm>
+#include <charconv>
 
+#include "base/text.h"
 #include "vmm/arch/x86_64/io_apic.h"
 #include "vmm/arch/x86_64/layout.h"
 #include "vmm/virtio/mmio.h"
 
 namespace msb::vmm {
+
+std::string HexAddress(uint64_t address) {
+  char digits[16];
+  auto end = std::to_chars(digits, digits + sizeof digits, address, 16).ptr;
+  return Cat("0x", std::string_view(digits, static_cast<size_t>(end - digits)));
+}
 
 MmioTransport* AddressMap::DeviceAt(uint64_t address, uint32_t& offset) const {
   if (address < kVirtioAddress.value) return nullptr;

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "vmm/memory/guest_memory.h"
 
@@ -20,6 +21,8 @@ class IoApic;
 class MmioTransport;
 
 inline constexpr GuestAddress kVirtioAddress{0xd000'0000};
+
+std::string HexAddress(uint64_t address);  // "0xd0000000"
 
 // Used by all vCPU threads at once; constant after its making.
 class AddressMap {

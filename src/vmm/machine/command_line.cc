@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/text.h"
+#include "vmm/machine/address_map.h"
 #include "vmm/virtio/mmio.h"
 
 namespace msb::vmm {
@@ -23,12 +24,6 @@ constexpr auto kWords = std::to_array<std::string_view>({
     "noreplace-smp",
 });
 
-std::string HexAddress(GuestAddress address) {
-  char digits[17];
-  auto end = std::to_chars(digits, digits + sizeof digits, address.value, 16).ptr;
-  return Cat("0x", std::string_view(digits, static_cast<size_t>(end - digits)));
-}
-
 }  // namespace
 
 std::string KernelCommandLine(Console console, std::span<const DeviceWindow> devices) {
@@ -36,8 +31,8 @@ std::string KernelCommandLine(Console console, std::span<const DeviceWindow> dev
   for (std::string_view word : kWords) line += Cat(word, ' ');
   line += console == Console::kQuiet ? "quiet" : "printk.time=1";
   for (const DeviceWindow& device : devices)
-    line +=
-        Cat(" virtio_mmio.device=", kMmioBytes, '@', HexAddress(device.address), ':', device.line);
+    line += Cat(" virtio_mmio.device=", kMmioBytes, '@', HexAddress(device.address.value), ':',
+                device.line);
   return line;
 }
 

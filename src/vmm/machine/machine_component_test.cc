@@ -100,10 +100,11 @@ TEST_F(MachineTest, EndsByItsNameWhateverStopsTheProcessor) {
       {KVM_EXIT_SHUTDOWN, Kind::kGuestReset, "triple fault on CPU 0"},
       {KVM_EXIT_HLT, Kind::kGuestHalted, "CPU 0 halted for good"},
       {KVM_EXIT_FAIL_ENTRY, Kind::kKvmError,
-       "CPU 0: the processor refused the guest's state: hardware reason 0, at 0"},
-      {KVM_EXIT_INTERNAL_ERROR, Kind::kKvmError, "CPU 0: KVM cannot go on: internal error 0, at 0"},
+       "CPU 0: the processor refused the guest's state: hardware reason 0, at 0x0"},
+      {KVM_EXIT_INTERNAL_ERROR, Kind::kKvmError,
+       "CPU 0: KVM cannot go on: internal error 0, at 0x0"},
       {KVM_EXIT_HYPERCALL, Kind::kKvmError,
-       "CPU 0: KVM stopped for an unknown reason: exit 3, at 0"},
+       "CPU 0: KVM stopped for an unknown reason: exit 3, at 0x0"},
   };
   for (const Case& one : kCases) {
     TestMachine machine;

@@ -113,7 +113,7 @@ std::optional<Outcome> VcpuThread::Handle(const VcpuExit& exit) {
 // With the place in the guest's code: the one thing that tells a bug of the guest from ours.
 Outcome VcpuThread::Failed(const char* what, uint64_t number) const {
   std::string detail = Cat("CPU ", index_, ": ", what, " ", number);
-  if (auto registers = vcpu_.Registers()) detail += Cat(", at ", registers->rip);
+  if (auto registers = vcpu_.Registers()) detail += Cat(", at ", HexAddress(registers->rip));
   return {Outcome::Kind::kKvmError, std::move(detail)};
 }
 
