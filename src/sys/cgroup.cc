@@ -165,7 +165,7 @@ Result<Cgroup> Cgroup::Adopt(const CgroupHost& host, std::string_view name) {
   return cgroup;
 }
 
-Result<std::vector<std::string>> Cgroup::ListOurs(const CgroupHost& host) {
+Result<std::vector<std::string>> Cgroup::ListOurs(const CgroupHost& host, std::string_view prefix) {
   std::vector<std::string> names;
   for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
     auto ours = OpenOurCgroups(host, hierarchy);
@@ -174,6 +174,7 @@ Result<std::vector<std::string>> Cgroup::ListOurs(const CgroupHost& host) {
       return std::move(ours).error();
     }
     for (std::string& name : TRY(ListDirectory(*ours))) {
+      if (!name.starts_with(prefix)) continue;
       auto info = TRY(FindAt(*ours, name));
       if (info && S_ISDIR(info->st_mode)) names.push_back(std::move(name));
     }
@@ -185,6 +186,13 @@ Result<std::vector<std::string>> Cgroup::ListOurs(const CgroupHost& host) {
 
 bool Cgroup::has_v1() const {
   return std::any_of(places_.begin(), places_.end(), [](const Place& p) { return !p.v2; });
+}
+
+Result<std::vector<UniqueFd>> Cgroup::OpenV1Doors() const {
+  std::vector<UniqueFd> doors;
+  for (const Place& place : places_)
+    if (!place.v2) doors.push_back(TRY(OpenAt(place.dir, "tasks", O_WRONLY)));
+  return doors;
 }
 
 Result<void> Cgroup::Add(int pid) const {

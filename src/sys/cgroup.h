@@ -83,12 +83,18 @@ class Cgroup {
                                const CgroupLimits& limits);
   // One that exists, for gc and after a crash.
   static Result<Cgroup> Adopt(const CgroupHost& host, std::string_view name);
-  static Result<std::vector<std::string>> ListOurs(const CgroupHost& host);
+  // Names that begin with `prefix`.
+  static Result<std::vector<std::string>> ListOurs(const CgroupHost& host,
+                                                   std::string_view prefix = "");
 
   Result<void> Add(int pid) const;
   // For CLONE_INTO_CGROUP; invalid when no version 2 hierarchy is used.
   const UniqueFd& into_fd() const { return into_fd_; }
   bool has_v1() const;
+  // Of each version 1 hierarchy the file into which a thread writes "0" to enter, wherever it is by
+  // then: the kernel goes by who opened it. Add() of another process waits for a grace period of
+  // RCU, milliseconds; a thread that moves itself does not (cgroup_procs_write_start(), Linux 5.5).
+  Result<std::vector<UniqueFd>> OpenV1Doors() const;
 
   // Kills all members, children of them included, until none is left. Not for a confined
   // supervisor: version 1 needs pidfd_open. Its jail is empty when it has been reaped.

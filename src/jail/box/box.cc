@@ -186,7 +186,6 @@ Result<Running> Start(const Spec& spec, std::optional<Step> fail_at) {
   status.write.Reset();
   leash.second.Reset();
   if (plan.own_users) TRY(WriteMaps(init.pid, ids));
-  if (spec.cgroup != nullptr && spec.cgroup->has_v1()) TRY(spec.cgroup->Add(init.pid));
   if (maps_trees) TRY(MapTrees(spec, init.pid, prepared, running.facts.unmapped));
   TRY(Go(leash.first, prepared));
   TRY(HearReport(report.read, spec, prepared, running.exec_error));

@@ -85,13 +85,14 @@ void Init::Check(Step step, long rc, uint32_t index) {
 
 // Everything we keep goes to numbers from kFirstInitFd on, everything else is closed.
 void Init::MoveDescriptors() {
-  int* wanted[8 + kMaxKeptFds];
+  int* wanted[8 + kMaxKeptFds + kMaxDoors];
   size_t count = 0;
   for (int* fd :
        {&plan_.report, &plan_.status, &plan_.leash, &plan_.parent_pidfd, &plan_.slot_lock})
     wanted[count++] = fd;
   for (PlannedFd& fd : plan_.fds) wanted[count++] = &fd.fd;
-  int kept[8 + kMaxKeptFds];
+  for (int& door : plan_.cgroup_doors) wanted[count++] = &door;
+  int kept[8 + kMaxKeptFds + kMaxDoors];
   size_t kept_count = 0;
   for (size_t i = 0; i < count; i++) {
     if (*wanted[i] == -1) continue;
@@ -306,6 +307,10 @@ void Init::Run() {
   CheckParent(Step::kParentAlive);
   int trees[kMaxSentTrees];
   size_t count = WaitForParent(trees);
+  for (int door : plan_.cgroup_doors) {
+    Check(Step::kEnterCgroup, ::write(door, "0", 1));
+    ::close(door);
+  }
   Check(Step::kCgroupNamespace, ::unshare(CLONE_NEWCGROUP));
   EnterTime();
   EnterIds();

@@ -19,6 +19,7 @@ enum class Step : uint8_t {
   kDescriptors,
   kParentAlive,
   kWaitForParent,
+  kEnterCgroup,
   kCgroupNamespace,
   kTimeNamespace,
   kIds,
@@ -102,6 +103,7 @@ inline constexpr int kFirstInitFd = 260;
 inline constexpr size_t kMaxSentTrees = 192;
 inline constexpr size_t kTreesAtOnce = 16;  // In one message.
 inline constexpr size_t kMaxKeptFds = 32;
+inline constexpr size_t kMaxDoors = 16;
 
 // What comes over the leash, a byte each: kTrees with descriptors, as often as it takes; kGo; then
 // signals to pass on.
@@ -141,6 +143,8 @@ struct Plan {
   const sock_filter* init_filter;
   unsigned short init_filter_length;
   int landlock_abi;
+
+  std::span<int> cgroup_doors;  // A "0" into each enters the cgroup.
 
   int report;
   int status;

@@ -130,6 +130,11 @@ std::string TimeOffsets() {
 
 Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   Plan& plan = prepared.plan;
+  if (spec.cgroup != nullptr) prepared.doors = TRY(spec.cgroup->OpenV1Doors());
+  if (prepared.doors.size() > kMaxDoors)
+    return Error(Code::kInternal, "too many cgroup hierarchies");
+  for (const UniqueFd& door : prepared.doors) prepared.door_numbers.push_back(door.get());
+  plan.cgroup_doors = prepared.door_numbers;
   TRY(PlanBinds(spec, prepared));
   PlanMemories(spec, prepared);
   TRY(PlanLoaderLink(spec, prepared));

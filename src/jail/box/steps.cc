@@ -17,6 +17,8 @@ std::string_view StepName(Step step) {
       return "watch the parent";
     case Step::kWaitForParent:
       return "wait for the parent";
+    case Step::kEnterCgroup:
+      return "enter the cgroup";
     case Step::kCgroupNamespace:
       return "cgroup namespace";
     case Step::kTimeNamespace:

@@ -18,10 +18,9 @@ namespace {
 constexpr std::string_view kPrefix = "box-";
 
 void RemoveLeftOver(const sys::CgroupHost& host) {
-  auto names = sys::Cgroup::ListOurs(host);
+  auto names = sys::Cgroup::ListOurs(host, kPrefix);
   if (!names) return;
   for (const std::string& name : *names) {
-    if (!name.starts_with(kPrefix)) continue;
     auto fields = Split(name, '-');
     auto pid = fields.size() == 3 ? ParseNumber<int>(fields[1]) : std::nullopt;
     // A number that is another's by now only means a later removal.
