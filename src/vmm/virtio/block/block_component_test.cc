@@ -22,10 +22,13 @@ namespace {
 std::atomic<bool> storage_full =
     false;                         // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 std::atomic<int> write_calls = 0;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
+std::atomic<bool> slow_storage =
+    false;  // NOLINT(cppcoreguidelines-avoid-non-const-global-variables)
 }  // namespace
 
 extern "C" ssize_t pwritev(int fd, const iovec* parts, int count, off_t offset) {
   write_calls++;
+  if (slow_storage) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   if (storage_full) {
     errno = ENOSPC;
     return -1;
@@ -50,6 +53,7 @@ class Block : public testing::Test {
   Block() : worker_(std::move(*BlockWorker::Start())), file_(std::move(*sys::MemFd("disk"))) {
     EXPECT_TRUE(sys::Truncate(file_, kDiskBytes).ok());
     storage_full = false;
+    slow_storage = false;
   }
 
   void Open(BlockOptions options = {.access = DiskAccess::kWritable}) {
@@ -359,6 +363,31 @@ TEST_F(Block, ServesTheOtherDiskWhileOneIsHeld) {
   std::optional<UsedEntry> used;
   while (!used && !deadline.Passed()) used = driver.queue(0).Take();
   EXPECT_TRUE(used);
+}
+
+// The device thread waits in a reset, and with it the agent channel.
+TEST_F(Block, ResetOfOneDiskDoesNotWaitForTheQueueOfTheOther) {
+  Open();
+  GuestArena arena(4 * kMiB);
+  auto root = BlockDevice::Create(*worker_, ReadOnly(file_), {});
+  ASSERT_TRUE(root.ok());
+  MmioTransport transport(**root, arena.memory(), interrupt_, thread_);
+  TestDriver driver(arena, transport);
+  ASSERT_TRUE(driver.Start());
+  auto at = arena_.Allocate(512);
+  constexpr int kRequests = 60;
+  slow_storage = true;
+  write_calls = 0;
+  for (int i = 0; i < kRequests; i++)
+    ASSERT_TRUE(driver_->queue(0).Add(
+        {Header(VIRTIO_BLK_T_OUT, 0), {at, 512}, {arena_.Allocate(1), 1, true}}));
+  driver_->Kick(0);
+  auto deadline = Deadline::After(kPatience);
+  while (write_calls.load() == 0 && !deadline.Passed()) std::this_thread::yield();
+  driver.Reset();
+  EXPECT_LE(write_calls.load(), 8);
+  slow_storage = false;
+  for (int i = 0; i < kRequests; i++) ASSERT_TRUE(Wait()) << i;
 }
 
 TEST_F(Block, ResetLetsGoOfAHeldWrite) {

@@ -151,8 +151,13 @@ void BlockDevice::Serve() {
   if (held_ || active_.queues.empty() || !active_.queues[0] || active_.signal->needs_reset())
     return;
   int count = 0;
-  while (!stopping_.load(std::memory_order_relaxed) && count < kRound && ServeOne()) count++;
-  if (count == kRound) Kick();
+  int round = kRound;
+  while (!stopping_.load(std::memory_order_relaxed) && count < round && ServeOne()) {
+    count++;
+    // The other disk's reset waits for one request of this one, not for a queue of them.
+    if (worker_.wanted()) round = count;
+  }
+  if (count == round) Kick();
 }
 
 bool BlockDevice::ServeOne() {

@@ -30,7 +30,9 @@ void BlockWorker::Call(const std::function<void()>& call) {
   std::mutex mutex;
   std::condition_variable done_changed;
   bool done = false;
+  waiting_.fetch_add(1, std::memory_order_relaxed);
   loop_->Post([&] {
+    waiting_.fetch_sub(1, std::memory_order_relaxed);
     call();
     // Told under the lock: once the caller has it, all of this is gone.
     std::lock_guard lock(mutex);

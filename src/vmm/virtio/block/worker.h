@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -24,12 +25,16 @@ class BlockWorker {
 
   // Runs `call` on the worker and returns when it has returned. From any other thread.
   void Call(const std::function<void()>& call);
+  // Somebody waits in Call(): the device thread, and with it every other device. Worker thread:
+  // come back to the loop soon.
+  bool wanted() const { return waiting_.load(std::memory_order_relaxed) != 0; }
   event::Loop& loop() { return *loop_; }
 
  private:
   explicit BlockWorker(std::unique_ptr<event::Loop> loop) : loop_(std::move(loop)) {}
 
   std::unique_ptr<event::Loop> loop_;
+  std::atomic<int> waiting_ = 0;
   std::thread thread_;
 };
 
