@@ -35,7 +35,8 @@ struct BlockOptions {
   DiskAccess access = DiskAccess::kReadOnly;
   DiskFlush flush = DiskFlush::kThrowAway;
   std::string id;  // At most 20 bytes count: /sys/block/vda/serial.
-  // Worker thread: the host's storage is full; said once until a write succeeds again.
+  // Worker thread: the host's storage is full; said once until a write succeeds again or the
+  // guest resets the device.
   std::function<void()> storage_full;
 };
 

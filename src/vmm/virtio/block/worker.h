@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// BlockWorker: the thread that reads and writes disks, so that a slow disk of the host never stops
-// the device thread, and with it the agent channel.
+// BlockWorker: the thread that reads and writes disks, so that a slow disk of the host does not
+// stop the device thread, and with it the agent channel; but while the guest starts or resets a
+// disk the device thread waits for the one request that is under way.
 
 #pragma once
 
