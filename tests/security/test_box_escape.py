@@ -49,7 +49,8 @@ def tree(place):
         subprocess.run([ROOT / "guest/images/python/build", "--tar", tar], check=True)
     folder = place / "tree"
     with tarfile.open(tar) as archive:
-        archive.extractall(folder)
+        # Its devices are not for an ordinary user to make, and no sandbox shows them.
+        archive.extractall(folder, [member for member in archive if not member.isdev()])
     return folder
 
 
@@ -173,11 +174,13 @@ def test_the_process_holds_no_more_than_it_was_given(box):
     assert set(found["environment"]) <= {"PATH", "HOME", "TERM", "LANG", "GIVEN", "LC_CTYPE"}
     assert found["uptime"] < 60
     inside, outside, count = map(int, found["maps"]["uid"])
-    assert inside == 0 and found["maps"]["gid"] == found["maps"]["uid"]
+    assert inside == 0
     if box.identity == "root":
+        assert found["maps"]["gid"] == found["maps"]["uid"]
         assert FIRST_ID <= outside < FIRST_ID + IDS and count == 65536
     else:
         assert outside == (NOBODY if box.prefix else os.geteuid()) and count == 1
+        assert found["maps"]["gid"] == ["0", str(NOBODY if box.prefix else os.getegid()), "1"]
     for name in ("user", "pid", "mnt", "net", "ipc", "uts", "cgroup", "time"):
         assert found["namespaces"][name] != os.readlink(f"/proc/self/ns/{name}"), name
 
