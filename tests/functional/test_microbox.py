@@ -12,7 +12,7 @@ import tempfile
 import time
 
 import pytest
-from conftest import BIN, ROOT, until
+from conftest import BIN, HOMES, ROOT, until
 
 PAGE = ROOT / "docs/create-root-fs.md"
 
@@ -25,7 +25,7 @@ def tree():
     assert lines[0].startswith("apt-get install") and lines[-1].startswith("microbox ")
     if shutil.which("busybox") is None:
         pytest.fail("busybox is missing: tools/install-packages test", pytrace=False)
-    with tempfile.TemporaryDirectory(prefix="msb-box-", dir="/var/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="msb-box-", dir=HOMES) as folder:
         env = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
         done = subprocess.run(["sh", "-ec", "\n".join(lines[1:])], cwd=folder, capture_output=True, text=True, env=env, check=True)
         assert done.stdout == "Hello Sandbox!\n"

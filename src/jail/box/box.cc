@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -137,6 +138,11 @@ Result<void> HearReport(BorrowedFd report, const Spec& spec, const Prepared& pre
   return Error::Errno(what, said.error).Remedy(StepRemedy(said.step, said.error));
 }
 
+bool HasSpoken(BorrowedFd report) {
+  pollfd wait{report.get(), POLLIN, 0};
+  return ::poll(&wait, 1, 0) == 1;
+}
+
 void NameWalls(const Plan& plan, Facts& facts) {
   if (plan.own_users) facts.walls.emplace_back("user namespace");
   if (plan.own_network) facts.walls.emplace_back("network namespace");
@@ -185,10 +191,16 @@ Result<Running> Start(const Spec& spec, std::optional<Step> fail_at) {
   report.write.Reset();
   status.write.Reset();
   leash.second.Reset();
-  if (plan.own_users) TRY(WriteMaps(init.pid, ids));
-  if (maps_trees) TRY(MapTrees(spec, init.pid, prepared, running.facts.unmapped));
-  TRY(Go(leash.first, prepared));
-  TRY(HearReport(report.read, spec, prepared, running.exec_error));
+  auto help = [&]() -> Result<void> {
+    if (plan.own_users) TRY(WriteMaps(init.pid, ids));
+    if (maps_trees) TRY(MapTrees(spec, init.pid, prepared, running.facts.unmapped));
+    return Go(leash.first, prepared);
+  };
+  auto helped = help();
+  // An init that has ended says why; we only saw that it was gone. One that lives waits for us.
+  if (helped || HasSpoken(report.read))
+    TRY(HearReport(report.read, spec, prepared, running.exec_error));
+  if (!helped) return std::move(helped).error();
   running.pidfd = std::move(child).Detach();
   running.status = std::move(status.read);
   running.leash = std::move(leash.first);
