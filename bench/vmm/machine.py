@@ -59,7 +59,7 @@ class Machine:
         self.console_text = b""
         self.lines = []
         self.inbox = b""
-        self.unread = set()  # Of agent and console, what is not read for now.
+        self.unread = set()  # Of agent and console, those that the guest has asked us to leave unread.
         self.started_at = time.monotonic()
         self.process = subprocess.Popen(list(prefix) + command(fds), pass_fds=list(fds.values()),
                                         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
