@@ -138,9 +138,10 @@ Result<void> HearReport(BorrowedFd report, const Spec& spec, const Prepared& pre
   return Error::Errno(what, said.error).Remedy(StepRemedy(said.step, said.error));
 }
 
+// Not by its end alone.
 bool HasSpoken(BorrowedFd report) {
   pollfd wait{report.get(), POLLIN, 0};
-  return ::poll(&wait, 1, 0) == 1;
+  return ::poll(&wait, 1, 0) == 1 && (wait.revents & POLLIN) != 0;
 }
 
 void NameWalls(const Plan& plan, Facts& facts) {
