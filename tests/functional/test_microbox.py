@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 
+import pexpect
 import pytest
 from conftest import BIN, HOMES, ROOT, until
 
@@ -123,6 +124,48 @@ def test_stdin_and_streams(box):
     done = subprocess.run([BIN / "microbox", "--mount-ro", "/usr:/usr", "--mount-ro", "/bin:/bin", "--mount-ro", "/lib:/lib",
                            "--", "/bin/sh", "-c", "cat; echo error >&2"], input=b"x" * 300_000, capture_output=True, check=True)
     assert done.stdout == b"x" * 300_000 and done.stderr.endswith(b"error\n")
+
+
+def terminal(tree, *words):
+    return pexpect.spawn(str(BIN / "microbox"), ["--fs", str(tree), *words], timeout=30, dimensions=(30, 100))
+
+
+def test_a_terminal_of_its_own(tree):
+    shell = terminal(tree, "--env", "PS1=> ", "--", "sh", "-i")
+    shell.expect_exact("> ")
+    shell.sendline("tty; stty size")
+    shell.expect_exact("/dev/pts/0\r\n30 100\r\n")
+    shell.setwinsize(41, 123)
+    until(lambda: (shell.sendline("stty size"), shell.expect(r"size\r\n(\d+ \d+)"))[1] == 0 and shell.match[1] == b"41 123", "the size")
+    # In the background nothing is interrupted: so again until it is in front.
+    def sent(key, answer):
+        shell.send(key)
+        return shell.expect_exact([answer, pexpect.TIMEOUT], timeout=1) == 0
+    shell.sendline("sleep 1000")
+    until(lambda: sent("\x03", "> "), "the interrupt")
+    # Job control, which needs a terminal that the shell controls.
+    shell.sendline("sleep 1000 & jobs; fg")
+    shell.expect_exact("Running")
+    until(lambda: sent("\x1a", "Stopped"), "the stop")
+    shell.sendline("bg; exit 5")
+    shell.expect(pexpect.EOF)
+    shell.close()
+    assert shell.exitstatus == 5
+
+
+def test_no_terminal_where_none_is_wanted(box, tree):
+    shell = terminal(tree, "--no-tty", "--", "sh", "-c", "tty; echo x > /dev/tty")
+    shell.expect_exact("can't create /dev/tty")
+    shell.expect(pexpect.EOF)
+    assert "no terminals" in box("--tty", "--", "true", expect=125).stderr
+
+
+def test_the_callers_terminal_is_as_it_was(tree):
+    shell = pexpect.spawn("sh", ["-c", f"stty -a; {BIN}/microbox --fs {tree} --timeout 1s --kill-after 1s -- sh -c 'stty raw; sleep 100'; stty -a"],
+                          timeout=60)
+    shell.expect(pexpect.EOF)
+    modes = [line for line in shell.before.decode().splitlines() if line.startswith(("isig", "-isig", "opost", "-opost"))]
+    assert len(modes) == 4 and modes[:2] == modes[2:]
 
 
 def test_time_is_limited(box):

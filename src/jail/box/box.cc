@@ -144,6 +144,14 @@ bool HasSpoken(BorrowedFd report) {
   return ::poll(&wait, 1, 0) == 1 && (wait.revents & POLLIN) != 0;
 }
 
+Result<UniqueFd> TakeTerminal(BorrowedFd leash) {
+  std::byte said;
+  auto received = TRY(sys::ReceiveWithFds(leash, std::span(&said, 1)));
+  if (received.bytes != 1 || said != std::byte{kTerminal} || received.fds.size() != 1)
+    return Error(Code::kInternal, "the sandbox's init sent no terminal");
+  return std::move(received.fds[0]);
+}
+
 void NameWalls(const Plan& plan, Facts& facts) {
   if (plan.own_users) facts.walls.emplace_back("user namespace");
   if (plan.own_network) facts.walls.emplace_back("network namespace");
@@ -202,6 +210,8 @@ Result<Running> Start(const Spec& spec, std::optional<Step> fail_at) {
   if (helped || HasSpoken(report.read))
     TRY(HearReport(report.read, spec, prepared, running.exec_error));
   if (!helped) return std::move(helped).error();
+  running.has_terminal = plan.terminal;
+  if (plan.terminal) running.terminal = TRY(TakeTerminal(leash.first));
   running.pidfd = std::move(child).Detach();
   running.status = std::move(status.read);
   running.leash = std::move(leash.first);

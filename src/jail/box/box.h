@@ -38,9 +38,11 @@ struct Facts {
 };
 
 struct Running {
-  UniqueFd pidfd;   // The init; readable when everything in the sandbox has ended.
-  UniqueFd status;  // How the command ended: Reap().
-  UniqueFd leash;   // Closing it ends the sandbox, as the caller's death does.
+  UniqueFd pidfd;     // The init; readable when everything in the sandbox has ended.
+  UniqueFd status;    // How the command ended: Reap().
+  UniqueFd leash;     // Closing it ends the sandbox, as the caller's death does.
+  UniqueFd terminal;  // Our side of the sandbox's terminal, where there is one: to be taken.
+  bool has_terminal = false;
   std::optional<jail::IdSlot> range;
   Facts facts;
   // The command could not be executed: kNotFound, else kPermissionDenied. The init has ended.

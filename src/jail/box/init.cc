@@ -49,6 +49,7 @@ class Init final : public Failure {
   void EnterTime();
   void EnterIds();
   void RaiseLoopback();
+  void MakeTerminal();
   int Fork();
   [[noreturn]] void RunCommand();
   void Confine();
@@ -177,6 +178,38 @@ void Init::RaiseLoopback() {
   ::close(any);
 }
 
+// In the sandbox's own devpts, so that its name is to be found inside.
+void Init::MakeTerminal() {
+  if (!plan_.terminal) return;
+  int ours = ::open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
+  Check(Step::kTerminal, ours);
+  int locked = 0;
+  Check(Step::kTerminal, ::ioctl(ours, TIOCSPTLCK, &locked));
+  int theirs = ::ioctl(ours, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  Check(Step::kTerminal, theirs);
+  // Above the numbers that it will be put at: dup2() of a number to itself leaves close-on-exec.
+  plan_.terminal_fd = ::fcntl(theirs, F_DUPFD_CLOEXEC, kFirstInitFd);
+  Check(Step::kTerminal, plan_.terminal_fd);
+  ::close(theirs);
+  Check(Step::kTerminal, ::ioctl(ours, TIOCSWINSZ, &plan_.terminal_size));
+  Check(Step::kTerminal, ::fchown(plan_.terminal_fd, plan_.uid, static_cast<gid_t>(-1)));
+  char said = kTerminal;
+  iovec part{&said, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &ours, sizeof ours);
+  Check(Step::kTerminal, ::sendmsg(plan_.leash, &message, MSG_NOSIGNAL) == 1 ? 0 : -1);
+  ::close(ours);
+}
+
 int Init::Fork() {
   int pidfd = -1;
   clone_args args;
@@ -225,6 +258,9 @@ void Init::Exec() {
 
 void Init::RunCommand() {
   Check(Step::kSession, ::setsid());
+  if (plan_.terminal) Check(Step::kTerminal, ::ioctl(plan_.terminal_fd, TIOCSCTTY, 0));
+  for (uint32_t i = 0; i < 3; i++)
+    if (plan_.terminal_streams[i]) plan_.fds[i].fd = plan_.terminal_fd;
   for (uint32_t i = 0; i < plan_.fds.size(); i++)
     Check(Step::kPlaceDescriptors, ::dup2(plan_.fds[i].fd, plan_.fds[i].number), i);
   for (uint32_t i = 0; i < plan_.limits.size(); i++)
@@ -249,6 +285,7 @@ void Init::RunCommand() {
 // with it, or when the leash is let go; the kernel then kills all that is left.
 void Init::Serve(int command) {
   for (PlannedFd& fd : plan_.fds) ::close(fd.fd);
+  if (plan_.terminal) ::close(plan_.terminal_fd);
   sigset_t children;
   ::sigemptyset(&children);
   ::sigaddset(&children, SIGCHLD);
@@ -321,6 +358,7 @@ void Init::Run() {
   Check(Step::kHostname, ::sethostname(plan_.hostname, std::strlen(plan_.hostname)));
   RaiseLoopback();
   BuildRoot(plan_, std::span(trees).first(count), *this);
+  MakeTerminal();
   Serve(Fork());
 }
 

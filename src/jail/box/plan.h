@@ -5,6 +5,7 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <sys/ioctl.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -42,6 +43,7 @@ enum class Step : uint8_t {
   kBindAttach,
   kMemory,
   kLinks,
+  kTerminal,
   kDetachHost,
   kReadOnly,
   kFork,
@@ -109,6 +111,8 @@ inline constexpr size_t kMaxDoors = 16;
 // signals to pass on.
 inline constexpr char kGo = 0;
 inline constexpr char kTrees = 1;
+// The other way: the terminal's other side, once.
+inline constexpr char kTerminal = 2;
 
 struct Plan {
   RootKind root;
@@ -129,6 +133,10 @@ struct Plan {
   const char* terminal_group;  // Of terminals: "5" where that is mapped.
   const char* hostname;
 
+  bool terminal;
+  winsize terminal_size;
+  bool terminal_streams[3];  // Which of 0, 1 and 2 it takes the place of.
+  int terminal_fd;           // The command's side: the init's to fill.
   std::span<PlannedFd> fds;  // 0, 1 and 2 among them.
   std::span<const ResourceLimit> limits;
   const char* directory;

@@ -167,6 +167,11 @@ Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   plan.terminal_group = prepared.terminal_group.c_str();
   plan.hostname = spec.hostname.c_str();
   plan.fds = prepared.fds;
+  plan.terminal = spec.terminal.has_value();
+  plan.terminal_size = spec.terminal.value_or(winsize{});
+  for (size_t i = 0; i < spec.streams.size(); i++)
+    plan.terminal_streams[i] = plan.terminal && ::isatty(spec.streams[i]) == 1;
+  plan.terminal_fd = -1;
   plan.limits = spec.limits;
   plan.directory = spec.directory.c_str();
   plan.uid = spec.uid;

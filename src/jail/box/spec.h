@@ -4,10 +4,12 @@
 
 #pragma once
 
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -76,6 +78,9 @@ struct Spec {
   const jail::Filter* filter = nullptr;  // Required.
   std::vector<ResourceLimit> limits;
   std::array<int, 3> streams{0, 1, 2};  // The command's stdin, stdout and stderr.
+  // A terminal of the sandbox's own, of this size, in the place of those streams that are
+  // terminals. The command controls it, and nothing of the caller's terminal is inside.
+  std::optional<winsize> terminal;
   std::vector<int> keep_fds;            // Beside 0, 1 and 2, at the same numbers.
   const sys::Cgroup* cgroup = nullptr;  // Init and command start in it.
 };

@@ -63,6 +63,8 @@ std::string_view StepName(Step step) {
       return "make a directory in memory";
     case Step::kLinks:
       return "link the loader";
+    case Step::kTerminal:
+      return "make a terminal";
     case Step::kDetachHost:
       return "let go of the host's root";
     case Step::kReadOnly:

@@ -56,7 +56,7 @@ Result<Started> Start(Options& options, const msb::microbox::Limits& limits) {
   auto relay = TRY(msb::microbox::Relay::Make(options.output_limit, options.spec));
   auto signals = TRY(msb::microbox::Signals::Catch());
   auto running = TRY(msb::box::Start(options.spec));
-  relay.CloseTheirs();
+  TRY(relay.Begin(std::move(running.terminal)));
   return Started{std::move(signals), std::move(relay), std::move(running)};
 }
 

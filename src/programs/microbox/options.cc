@@ -19,6 +19,7 @@
 #include "jail/box/policy.h"
 #include "programs/microbox/rlimits.h"
 #include "sys/random.h"
+#include "sys/terminal.h"
 
 namespace msb::microbox {
 namespace {
@@ -304,6 +305,16 @@ constexpr Option kOptions[] = {
      [](Parser& p, std::string_view v) { return AddCapability(v, p.added); }},
     {"cap-drop", "NAME", "a capability less; ALL for none",
      [](Parser& p, std::string_view v) { return AddCapability(v, p.dropped); }},
+    {"tty", "", "a terminal of its own (so when stdin and stdout are terminals)",
+     [](Parser& p, std::string_view) -> Result<void> {
+       p.options.terminal = Options::Terminal::kYes;
+       return {};
+     }},
+    {"no-tty", "", "none: it writes to yours, and controls no terminal",
+     [](Parser& p, std::string_view) -> Result<void> {
+       p.options.terminal = Options::Terminal::kNo;
+       return {};
+     }},
     {"keep-fd", "N", "an open descriptor that the command gets at the same number",
      [](Parser& p, std::string_view v) -> Result<void> {
        p.options.spec.keep_fds.push_back(TRY(OpenNumber(v)));
@@ -348,6 +359,11 @@ Result<void> Finish(Parser& parser) {
       return Bad(Cat("CAP_", box::CapabilityName(i), " is both added and dropped"),
                  "leave one of the two out");
   spec.capabilities = (box::kDefaultCapabilities & ~parser.dropped) | parser.added;
+  bool terminals = ::isatty(0) == 1 && ::isatty(1) == 1;
+  if (options.terminal == Options::Terminal::kYes && !terminals)
+    return Bad("--tty: stdin and stdout are no terminals", "leave it out");
+  if (terminals && options.terminal != Options::Terminal::kNo)
+    spec.terminal = sys::GetWindowSize(0).value_or(winsize{24, 80, 0, 0});
   if (spec.dns.empty()) spec.dns = {"8.8.8.8", "8.8.4.4"};
   if (spec.hostname.empty()) spec.hostname = options.name;
   if (std::none_of(spec.limits.begin(), spec.limits.end(),

@@ -27,6 +27,7 @@ struct Options {
   std::string name;                      // Empty: none.
   std::optional<uint64_t> output_limit;  // Bytes of stdout and stderr together.
   std::optional<int> status_fd;
+  enum class Terminal : uint8_t { kAuto, kYes, kNo } terminal = Terminal::kAuto;
   std::optional<std::chrono::milliseconds> timeout;
   std::chrono::milliseconds kill_after = std::chrono::seconds(10);
   LogLevel log_level = LogLevel::kError;

@@ -19,61 +19,84 @@ Result<Relay> Relay::Make(std::optional<uint64_t> limit, box::Spec& spec) {
   if (!limit) return relay;
   relay.left_ = *limit;
   for (size_t i = 0; i < 2; i++) {
-    Stream& stream = relay.streams_[i];
+    // What is a terminal comes through the sandbox's own.
+    if (spec.terminal && ::isatty(static_cast<int>(i) + 1) == 1) continue;
     sys::Pipe pipe = TRY(sys::MakePipe());
-    stream.target = static_cast<int>(i) + 1;
-    stream.source = std::move(pipe.read);
-    stream.theirs = std::move(pipe.write);
-    spec.streams[i + 1] = stream.theirs.get();
+    relay.streams_[i].target = static_cast<int>(i) + 1;
+    relay.streams_[i].source = pipe.read.get();
+    relay.ours_[i] = std::move(pipe.read);
+    relay.theirs_[i] = std::move(pipe.write);
+    spec.streams[i + 1] = relay.theirs_[i].get();
   }
   return relay;
 }
 
-void Relay::CloseTheirs() {
-  for (Stream& stream : streams_) stream.theirs.Reset();
+Result<void> Relay::Begin(UniqueFd terminal) {
+  for (UniqueFd& end : theirs_) end.Reset();
+  if (!terminal) return {};
+  terminal_ = std::move(terminal);
+  streams_[0].source = terminal_.get();
+  streams_[0].target = 1;
+  streams_[2].source = 0;
+  streams_[2].target = terminal_.get();
+  raw_.emplace(TRY(sys::RawTerminal::Enter(0)));
+  return {};
 }
 
-void Relay::Prepare(std::span<pollfd, 2> waits) const {
-  for (size_t i = 0; i < 2; i++) {
+void Relay::Resize() const {
+  if (!terminal_) return;
+  if (auto size = sys::GetWindowSize(0)) (void)::ioctl(terminal_.get(), TIOCSWINSZ, &*size);
+}
+
+void Relay::Prepare(std::span<pollfd, kWaits> waits) const {
+  for (size_t i = 0; i < kWaits; i++) {
     const Stream& stream = streams_[i];
-    waits[i] = stream.size > 0 ? pollfd{stream.target, POLLOUT, 0}
-                               : pollfd{stream.source ? stream.source.get() : -1, POLLIN, 0};
+    waits[i] =
+        stream.size > 0 ? pollfd{stream.target, POLLOUT, 0} : pollfd{stream.source, POLLIN, 0};
   }
 }
 
-bool Relay::Move(std::span<const pollfd, 2> waits) {
+bool Relay::Step(Stream& stream, bool counted) {
+  if (stream.size > 0) {
+    ssize_t n = ::write(stream.target, stream.held.data(), stream.size);
+    if (n == -1 && (errno == EINTR || errno == EAGAIN)) return false;
+    // Nobody reads: the command is told by SIGPIPE, as it would be of a pipe of its own.
+    if (n == -1) stream.source = -1;
+    size_t written = n == -1 ? stream.size : static_cast<size_t>(n);
+    std::copy(stream.held.begin() + static_cast<ptrdiff_t>(written),
+              stream.held.begin() + static_cast<ptrdiff_t>(stream.size), stream.held.begin());
+    stream.size -= written;
+    return false;
+  }
+  ssize_t n = ::read(stream.source, stream.held.data(), stream.held.size());
+  if (n == -1 && (errno == EINTR || errno == EAGAIN)) return false;
+  // EIO: nobody holds the other side of the terminal any more.
+  if (n <= 0) {
+    stream.source = -1;
+    return false;
+  }
+  stream.size = static_cast<size_t>(n);
+  if (!counted) return false;
+  stream.size = std::min<uint64_t>(stream.size, left_);
+  left_ -= stream.size;
+  bool over = stream.size < static_cast<size_t>(n) && !over_;
+  over_ = over_ || over;
+  return over;
+}
+
+bool Relay::Move(std::span<const pollfd, kWaits> waits) {
   bool over = false;
-  for (size_t i = 0; i < 2; i++) {
-    Stream& stream = streams_[i];
-    if (waits[i].revents == 0) continue;
-    if (stream.size > 0) {
-      // Nobody reads: what is written is thrown away, as with a pipe of the command's own it would
-      // have been told by SIGPIPE.
-      ssize_t n = ::write(stream.target, stream.held.data(), stream.size);
-      if (n == -1 && (errno == EINTR || errno == EAGAIN)) continue;
-      size_t written = n == -1 ? stream.size : static_cast<size_t>(n);
-      std::copy(stream.held.begin() + static_cast<ptrdiff_t>(written),
-                stream.held.begin() + static_cast<ptrdiff_t>(stream.size), stream.held.begin());
-      stream.size -= written;
-      if (n == -1) stream.source.Reset();
-      continue;
-    }
-    ssize_t n = ::read(stream.source.get(), stream.held.data(), stream.held.size());
-    if (n == -1 && errno == EINTR) continue;
-    if (n <= 0) {
-      stream.source.Reset();
-      continue;
-    }
-    stream.size = std::min<uint64_t>(static_cast<uint64_t>(n), left_);
-    if (stream.size < static_cast<size_t>(n) && !over_) over = over_ = true;
-    left_ -= stream.size;
+  for (size_t i = 0; i < kWaits; i++) {
+    if (waits[i].revents != 0) over = Step(streams_[i], i < 2) || over;
+    // The command sees that its reader is gone.
+    if (i < 2 && streams_[i].source == -1) ours_[i].Reset();
   }
   return over;
 }
 
 bool Relay::Busy() const {
-  return std::any_of(streams_.begin(), streams_.end(),
-                     [](const Stream& stream) { return stream.size > 0 || stream.source; });
+  return std::any_of(streams_.begin(), streams_.begin() + 2,
+                     [](const Stream& stream) { return stream.size > 0 || stream.source != -1; });
 }
 
 }  // namespace msb::microbox

@@ -37,11 +37,11 @@ class Wait {
   // Until the init has ended and what was written is where it should be.
   void Run() {
     for (bool ended = false; !ended || relay_.Busy();) {
-      pollfd waits[4] = {{ended ? -1 : running_.pidfd.get(), POLLIN, 0},
-                         {signals_.fd().get(), POLLIN, 0}};
-      auto relayed = std::span(waits).last<2>();
+      pollfd waits[2 + Relay::kWaits] = {{ended ? -1 : running_.pidfd.get(), POLLIN, 0},
+                                         {signals_.fd().get(), POLLIN, 0}};
+      auto relayed = std::span(waits).last<Relay::kWaits>();
       relay_.Prepare(relayed);
-      int n = ::poll(waits, 4, ended ? kDrainTimeout : deadline_.PollTimeout());
+      int n = ::poll(waits, std::size(waits), ended ? kDrainTimeout : deadline_.PollTimeout());
       if (n == -1 && errno != EINTR) box::Kill(running_);
       // Whoever reads our output has stopped, and the sandbox is gone.
       if (n == 0 && ended) return;
@@ -62,8 +62,13 @@ class Wait {
  private:
   void Forward() {
     signalfd_siginfo info;
-    while (::read(signals_.fd().get(), &info, sizeof info) == sizeof info)
-      (void)box::Signal(running_, static_cast<int>(info.ssi_signo));
+    while (::read(signals_.fd().get(), &info, sizeof info) == sizeof info) {
+      // The kernel tells the terminal's foreground by itself.
+      if (info.ssi_signo == SIGWINCH && running_.has_terminal)
+        relay_.Resize();
+      else
+        (void)box::Signal(running_, static_cast<int>(info.ssi_signo));
+    }
   }
 
   void TimeIsOver() {
@@ -102,6 +107,7 @@ Ending Supervise(const Options& options, const Signals& signals, box::Running& r
   auto began = std::chrono::steady_clock::now();
   Wait wait(options, signals, running, relay);
   wait.Run();
+  relay.End();
   auto exit = box::Reap(running);
   Ending ending;
   ending.duration = std::chrono::duration_cast<std::chrono::milliseconds>(

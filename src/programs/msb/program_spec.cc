@@ -6,9 +6,9 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "programs/msb/terminal.h"
 #include "programs/msb/ui.h"
 #include "sys/process.h"
+#include "sys/terminal.h"
 
 namespace msb::cli {
 
@@ -43,10 +43,19 @@ std::vector<std::string> Environment(const ProgramOptions& options, const store:
 
 }  // namespace
 
+std::optional<protocol::TerminalSize> CallersTerminalSize() {
+  auto size = sys::GetWindowSize(0);
+  if (!size) size = sys::GetWindowSize(1);
+  if (!size) return std::nullopt;
+  // Half a size is none.
+  if (size->ws_row == 0 || size->ws_col == 0) return protocol::TerminalSize{};
+  return protocol::TerminalSize{size->ws_row, size->ws_col};
+}
+
 Surroundings CurrentSurroundings() {
   return {.stdin_terminal = IsTerminal(0),
           .stdout_terminal = IsTerminal(1),
-          .size = IsTerminal(0) ? GetTerminalSize(0) : GetTerminalSize(1),
+          .size = CallersTerminalSize(),
           .get_env = sys::GetEnv};
 }
 

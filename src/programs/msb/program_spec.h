@@ -25,6 +25,8 @@ struct Surroundings {
   std::function<std::optional<std::string>(const char*)> get_env;
 };
 Surroundings CurrentSurroundings();
+// Of stdin's terminal, else of stdout's.
+std::optional<protocol::TerminalSize> CallersTerminalSize();
 
 // The image's environment, user and directory apply; options override. Without a command: the
 // image's own, and a shell where there is none.

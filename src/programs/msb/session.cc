@@ -96,7 +96,7 @@ void Session::OnStarted(uint32_t, uint32_t) {
   progress_timer_.Cancel();
   progress_.reset();
   if (options_.exec.terminal && IsTerminal(0)) {
-    auto raw = RawTerminal::Enter(0);
+    auto raw = sys::RawTerminal::Enter(0);
     if (raw)
       raw_.emplace(*std::move(raw));
     else if (!end_.error)

@@ -21,9 +21,9 @@
 #include "event/loop.h"
 #include "programs/msb/output_sink.h"
 #include "programs/msb/stdin_source.h"
-#include "programs/msb/terminal.h"
 #include "programs/msb/ui.h"
 #include "sandbox/client.h"
+#include "sys/terminal.h"
 
 namespace msb::cli {
 
@@ -96,7 +96,7 @@ class Session : private sandbox::Client::Listener {
   UniqueFd signals_;
   event::Loop::Registration signal_watch_;
   event::Loop::Timer progress_timer_;
-  std::optional<RawTerminal> raw_;
+  std::optional<sys::RawTerminal> raw_;
   std::unique_ptr<Progress> progress_;
   std::unique_ptr<sandbox::Client> client_;
   uint32_t exec_ = 0;

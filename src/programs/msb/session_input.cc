@@ -7,6 +7,7 @@
 
 #include <array>
 
+#include "programs/msb/program_spec.h"
 #include "programs/msb/session.h"
 #include "protocol/frame.h"
 #include "sys/file.h"
@@ -131,9 +132,7 @@ void Session::SuspendSelf() {
 
 void Session::SendSize() {
   if (!options_.exec.terminal || program_over_ || !client_) return;
-  auto size = GetTerminalSize(0);
-  if (!size) size = GetTerminalSize(1);
-  if (size) client_->Resize(exec_, *size);
+  if (auto size = CallersTerminalSize()) client_->Resize(exec_, *size);
 }
 
 }  // namespace msb::cli

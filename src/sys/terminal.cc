@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Raw mode and back.
 
-#include "programs/msb/terminal.h"
+#include "sys/terminal.h"
 
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
 
-namespace msb::cli {
+namespace msb::sys {
 
 namespace {
 
@@ -26,11 +25,10 @@ void SetFromAnywhere(int fd, const termios& mode) {
 
 }  // namespace
 
-std::optional<protocol::TerminalSize> GetTerminalSize(int fd) {
-  struct winsize size {};
+std::optional<winsize> GetWindowSize(int fd) {
+  winsize size{};
   if (::ioctl(fd, TIOCGWINSZ, &size) == -1) return std::nullopt;
-  if (size.ws_row == 0 || size.ws_col == 0) return protocol::TerminalSize{};
-  return protocol::TerminalSize{size.ws_row, size.ws_col};
+  return size;
 }
 
 Result<RawTerminal> RawTerminal::Enter(int fd) {
@@ -54,4 +52,4 @@ void RawTerminal::Reenter() {
   SetFromAnywhere(fd_, raw_);
 }
 
-}  // namespace msb::cli
+}  // namespace msb::sys

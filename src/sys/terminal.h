@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// RawTerminal: the caller's terminal in raw mode while a program in a guest owns it.
+// RawTerminal: the caller's terminal in raw mode while a program in a sandbox owns it.
 
 #pragma once
 
+#include <sys/ioctl.h>
 #include <termios.h>
 
 #include <optional>
+#include <utility>
 
 #include "base/fd.h"
 #include "base/result.h"
-#include "protocol/messages.h"
 
-namespace msb::cli {
+namespace msb::sys {
 
-// Of the terminal that `fd` is; nullopt when it is none.
-std::optional<protocol::TerminalSize> GetTerminalSize(int fd);
+// Rows and columns of the terminal that `fd` is, which may be 0; nullopt when it is none.
+std::optional<winsize> GetWindowSize(int fd);
 
 // Restores the terminal when destroyed. kill -9 cannot be helped: `reset` or `stty sane` does.
 class [[nodiscard]] RawTerminal {
@@ -37,4 +38,4 @@ class [[nodiscard]] RawTerminal {
   termios raw_;
 };
 
-}  // namespace msb::cli
+}  // namespace msb::sys
