@@ -93,6 +93,8 @@ class Loop {
   void Stop() { stop_ = true; }
   // One round: waits at most until `deadline`, dispatches what is there.
   Result<void> RunOnce(Deadline deadline);
+  // For who waits elsewhere: readable when RunOnce() has something to do, timers apart.
+  BorrowedFd fd() const { return epoll_; }
 
  private:
   explicit Loop(UniqueFd epoll, UniqueFd wake) : epoll_(std::move(epoll)), wake_(std::move(wake)) {}

@@ -36,13 +36,7 @@ Result<void> AddSubordinateRanges(const std::string& path, std::vector<IdRange>&
 }
 
 Result<UniqueFd> OpenSlots(const std::string& directory, const char* file) {
-  if (::mkdir(directory.c_str(), 0700) == -1 && errno != EEXIST)
-    return Error::Errno(Cat("mkdir ", directory));
-  UniqueFd dir = TRY(sys::OpenAt(sys::Cwd(), directory, O_PATH | O_DIRECTORY | O_NOFOLLOW));
-  auto info = TRY(sys::Stat(dir));
-  if (info.st_uid != ::geteuid() || (info.st_mode & 077) != 0)
-    return Error(Code::kFailedPrecondition, Cat(directory, " is not private to its owner"))
-        .Remedy(Cat("remove it, or: chown root ", directory, "; chmod 700 ", directory));
+  UniqueFd dir = TRY(sys::OpenPrivateDirectory(directory));
   return sys::OpenAt(dir, file, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
 }
 

@@ -63,6 +63,17 @@ Result<UniqueFd> EnsureDirectory(BorrowedFd dir, const std::string& path, mode_t
   return OpenAt(dir, path, O_RDONLY | O_DIRECTORY);
 }
 
+Result<UniqueFd> OpenPrivateDirectory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) == -1 && errno != EEXIST)
+    return Error::Errno(Cat("mkdir ", path));
+  UniqueFd dir = TRY(OpenAt(Cwd(), path, O_PATH | O_DIRECTORY | O_NOFOLLOW));
+  auto info = TRY(Stat(dir));
+  if (info.st_uid != ::geteuid() || (info.st_mode & 077) != 0)
+    return Error(Code::kFailedPrecondition, Cat(path, " is not private to its owner"))
+        .Remedy(Cat("remove it, or: chown root ", path, "; chmod 700 ", path));
+  return dir;
+}
+
 Result<void> UnlinkAt(BorrowedFd dir, const std::string& path, int flags) {
   if (::unlinkat(dir.get(), path.c_str(), flags) == -1)
     return Error::Errno(Cat(flags == AT_REMOVEDIR ? "rmdir " : "unlink ", Escape(path)));

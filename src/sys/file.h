@@ -69,6 +69,9 @@ Result<std::optional<struct stat>> FindAt(BorrowedFd dir, const std::string& pat
 Result<void> MkdirAt(BorrowedFd dir, const std::string& path, mode_t mode);
 // Every missing directory of `path`; opens the last.
 Result<UniqueFd> EnsureDirectory(BorrowedFd dir, const std::string& path, mode_t mode);
+// Makes `path` (0700) if it is not there; one that anybody but its owner, who is the caller, can
+// reach is refused.
+Result<UniqueFd> OpenPrivateDirectory(const std::string& path);
 Result<void> UnlinkAt(BorrowedFd dir, const std::string& path, int flags = 0);
 Result<void> RenameAt(BorrowedFd from_dir, const std::string& from, BorrowedFd to_dir,
                       const std::string& to, unsigned flags = 0);

@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/text.h"
 #include "sys/file.h"
+#include "sys/fork.h"
 #include "sys/mapping.h"
 #include "sys/process.h"
 #include "sys/random.h"
@@ -237,6 +238,24 @@ TEST_F(SysTest, PartsGoToAndFromAPlaceInAFile) {
   EXPECT_EQ(x, std::byte{0});
   EXPECT_EQ(Allocate(file, FALLOC_FL_PUNCH_HOLE, 0, 1).error().sys_errno(), EOPNOTSUPP);
   EXPECT_EQ(*StatusFlags(file) & O_ACCMODE, O_RDWR);
+}
+
+TEST_F(SysTest, WhatIsForkedBehindHoldsNothingButWhatItNeeds) {
+  auto said = *MakePipe(), other = *MakePipe(), stop = *MakePipe();
+  int keep[] = {said.write.get(), stop.read.get()};
+  ASSERT_TRUE(ForkBehind(keep, [&] {
+                (void)WriteAll(said.write, "up");
+                std::byte one;
+                (void)ReadSome(stop.read, std::span(&one, 1));
+              }).ok());
+  said.write.Reset();
+  other.write.Reset();
+  stop.read.Reset();
+  std::byte buffer[8];
+  EXPECT_EQ(*ReadSome(said.read, buffer), 2u);
+  EXPECT_EQ(*ReadSome(other.read, buffer), 0u);  // It runs, and does not hold this.
+  stop.write.Reset();
+  EXPECT_EQ(*ReadSome(said.read, buffer), 0u);
 }
 
 TEST_F(SysTest, IdsAreDistinctAndWellFormed) {
