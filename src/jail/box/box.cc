@@ -96,6 +96,13 @@ Result<void> WriteMaps(int pid, const Ids& ids) {
   return write("gid_map", ids.gid_map);
 }
 
+Result<void> ConnectNetwork(const Spec& spec, int pid) {
+  if (!spec.network) return {};
+  UniqueFd network = TRY(sys::OpenAt(sys::Cwd(), Cat("/proc/", pid, "/ns/net"), O_RDONLY));
+  UniqueFd users = TRY(sys::OpenAt(sys::Cwd(), Cat("/proc/", pid, "/ns/user"), O_RDONLY));
+  return spec.network(network, users);
+}
+
 Result<void> Go(BorrowedFd leash, const Prepared& prepared) {
   std::vector<BorrowedFd> fds(prepared.trees.begin(), prepared.trees.end());
   for (std::span<const BorrowedFd> rest = fds; !rest.empty();) {
@@ -203,6 +210,7 @@ Result<Running> Start(const Spec& spec, std::optional<Step> fail_at) {
   auto help = [&]() -> Result<void> {
     if (plan.own_users) TRY(WriteMaps(init.pid, ids));
     if (maps_trees) TRY(MapTrees(spec, init.pid, prepared, running.facts.unmapped));
+    TRY(ConnectNetwork(spec, init.pid));
     return Go(leash.first, prepared);
   };
   auto helped = help();

@@ -9,10 +9,13 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/fd.h"
+#include "base/result.h"
 #include "base/units.h"
 #include "jail/seccomp_compiler.h"
 #include "sys/cgroup.h"
@@ -26,7 +29,7 @@ enum class RootKind : uint8_t {
 };
 
 enum class NetMode : uint8_t {
-  kNone,  // A network namespace with its loopback up.
+  kNone,  // A network namespace with its loopback up, and what Spec::network gives it.
   kHost,
 };
 
@@ -69,6 +72,9 @@ struct Spec {
   UserMode users = UserMode::kIsolated;
   std::string hostname;
   std::vector<std::string> dns;
+  // Called once, with the sandbox's network namespace and the user namespace that owns it, when
+  // nothing in it runs: whatever is to be between it and the world. Its error ends the start.
+  std::function<Result<void>(BorrowedFd network, BorrowedFd users)> network;
 
   std::vector<std::string> argv;         // A name without a slash is looked up in PATH.
   std::vector<std::string> environment;  // "KEY=VALUE", all of it.

@@ -11,6 +11,7 @@
 #include "jail/box/box.h"
 #include "jail/box/policy.h"
 #include "programs/microbox/limits.h"
+#include "programs/microbox/network.h"
 #include "programs/microbox/options.h"
 #include "programs/microbox/relay.h"
 #include "programs/microbox/status.h"
@@ -48,6 +49,7 @@ int Fail(const Options& options, const Error& error, int code) {
 struct Started {
   msb::microbox::Signals signals;
   msb::microbox::Relay relay;
+  msb::microbox::Network network;
   msb::box::Running running;
 };
 
@@ -55,9 +57,11 @@ Result<Started> Start(Options& options, const msb::microbox::Limits& limits) {
   options.spec.cgroup = limits.cgroup ? &*limits.cgroup : nullptr;
   auto relay = TRY(msb::microbox::Relay::Make(options.output_limit, options.spec));
   auto signals = TRY(msb::microbox::Signals::Catch());
+  auto network = TRY(msb::microbox::Network::Prepare(options));
   auto running = TRY(msb::box::Start(options.spec));
+  TRY(network.Begin());
   TRY(relay.Begin(std::move(running.terminal)));
-  return Started{std::move(signals), std::move(relay), std::move(running)};
+  return Started{std::move(signals), std::move(relay), std::move(network), std::move(running)};
 }
 
 int Run(Options& options) {
@@ -79,12 +83,14 @@ int Run(Options& options) {
     return Fail(options, started.error(), kNotStarted);
   }
   auto ending = msb::microbox::Supervise(options, started->signals, started->running, *limits,
-                                         started->relay);
+                                         started->relay, started->network);
+  started->network.End();
   const auto& exec_error = started->running.exec_error;
   if (exec_error)
     return Fail(options, *exec_error,
                 exec_error->code() == Code::kNotFound ? kNotFound : kCannotExecute);
-  Tell(options, msb::microbox::StatusRecord(options, started->running.facts, ending));
+  Tell(options, msb::microbox::StatusRecord(options, started->running.facts,
+                                            started->network.facts(), ending));
   return ending.code;
 }
 

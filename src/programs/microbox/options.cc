@@ -17,6 +17,7 @@
 #include "base/name.h"
 #include "base/text.h"
 #include "jail/box/policy.h"
+#include "programs/microbox/network_options.h"
 #include "programs/microbox/rlimits.h"
 #include "sys/random.h"
 #include "sys/terminal.h"
@@ -52,20 +53,6 @@ Result<void> SetRoot(Options& options, std::string_view value) {
     if (!S_ISDIR(info.st_mode))
       return Bad(Cat(Escape(value, 256), " is not a directory"),
                  "tmpfs, host, or a directory with a root tree");
-  }
-  return {};
-}
-
-Result<void> SetNet(Options& options, std::string_view value) {
-  if (value == "none") {
-    options.spec.net = box::NetMode::kNone;
-  } else if (value == "host") {
-    options.spec.net = box::NetMode::kHost;
-  } else if (value == "bridge") {
-    return Error(Code::kUnimplemented, "bridge is not built yet")
-        .Remedy("none (the default) or host");
-  } else {
-    return Bad(Cat("no such network: ", Escape(value, 64)), "none or host");
   }
   return {};
 }
@@ -226,8 +213,12 @@ constexpr Option kOptions[] = {
      [](Parser& p, std::string_view v) { return AddBind(p.options, v, true); }},
     {"tmpfs", "DEST[:SIZE]", "an empty directory in memory (64M)",
      [](Parser& p, std::string_view v) { return AddMemory(p.options, v); }},
-    {"net", "MODE", "network: none (the default; loopback only) or host",
-     [](Parser& p, std::string_view v) { return SetNet(p.options, v); }},
+    {"net", "MODE", "network: none (the default; loopback only), bridge (one of its own) or host",
+     [](Parser& p, std::string_view v) { return SetNetwork(p.options, v); }},
+    {"net-allow", "CIDR|host", "what a bridge refuses otherwise: a private block, or the host",
+     [](Parser& p, std::string_view v) { return AllowNetwork(p.options, v); }},
+    {"publish", "[IP:]HOSTPORT:PORT[/udp]", "a port of the host (127.0.0.1) that leads inside",
+     [](Parser& p, std::string_view v) { return PublishPort(p.options, v); }},
     {"dns", "SERVER", "name server, again for more (8.8.8.8 and 8.8.4.4)",
      [](Parser& p, std::string_view v) { return AddServer(p.options, v); }},
     {"name", "NAME", "names the sandbox in its status record; also its host name",
@@ -365,6 +356,7 @@ Result<void> Finish(Parser& parser) {
   if (terminals && options.terminal != Options::Terminal::kNo)
     spec.terminal = sys::GetWindowSize(0).value_or(winsize{24, 80, 0, 0});
   if (spec.dns.empty()) spec.dns = {"8.8.8.8", "8.8.4.4"};
+  TRY(FinishNetwork(options));
   if (spec.hostname.empty()) spec.hostname = options.name;
   if (std::none_of(spec.limits.begin(), spec.limits.end(),
                    [](const box::ResourceLimit& one) { return one.resource == RLIMIT_CORE; }))

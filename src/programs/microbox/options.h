@@ -14,11 +14,16 @@
 #include "base/result.h"
 #include "base/units.h"
 #include "jail/box/spec.h"
+#include "network/address.h"
+#include "network/policy.h"
 
 namespace msb::microbox {
 
 struct Options {
-  box::Spec spec;  // Without filter and cgroup.
+  box::Spec spec;       // Without filter, cgroup and network.
+  bool bridge = false;  // A link to the world in the sandbox's own network.
+  network::Policy policy;
+  std::vector<network::PublishedPort> ports;
   std::vector<std::string> allow_calls, deny_calls;
   uint32_t cpu_milli = 1000;  // 0: unlimited, as are the others.
   uint64_t memory_bytes = kGiB;

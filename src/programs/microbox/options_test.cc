@@ -70,6 +70,18 @@ TEST(Options, PlacesInMemory) {
   EXPECT_EQ(options.spec.memories[1].bytes, kMiB);
 }
 
+TEST(Options, TheNetwork) {
+  auto options = *Parse({"--net", "bridge", "--net-allow", "10.0.0.0/8", "--net-allow", "host",
+                         "--publish", "8080:80", "--publish", "8080:80/udp", "--", "x"});
+  EXPECT_TRUE(options.bridge && options.policy.host);
+  EXPECT_EQ(options.spec.net, box::NetMode::kNone);
+  EXPECT_THAT(options.policy.allowed, ElementsAre(network::Cidr{0x0A000000, 8}));
+  EXPECT_THAT(options.policy.servers, ElementsAre(0x08080808u, 0x08080404u));
+  EXPECT_EQ(options.ports.size(), 2u);
+  EXPECT_EQ(Parse({"--net", "host", "--", "x"})->spec.net, box::NetMode::kHost);
+  EXPECT_FALSE(Parse({"--net", "bridge", "--net", "none", "--", "x"})->bridge);
+}
+
 TEST(Options, WhatIsWrongIsNamedWithARemedy) {
   struct {
     std::vector<std::string_view> words;
@@ -95,6 +107,13 @@ TEST(Options, WhatIsWrongIsNamedWithARemedy) {
       {{"--fs", "host", "--mount-ro", "/etc:/x", "--", "x"}, "--fs host"},
       {{"--net", "wifi", "--", "x"}, "no such network"},
       {{"--dns", "example.org", "--", "x"}, "no address"},
+      {{"--net", "bridge", "--dns", "::1", "--", "x"}, "no IPv4 address"},
+      {{"--net", "bridge", "--dns", "127.0.0.53", "--", "x"}, "the host's loopback"},
+      {{"--net-allow", "host", "--", "x"}, "--net-allow says"},
+      {{"--net", "bridge", "--net-allow", "10.0.0.1/8", "--", "x"}, "bits behind"},
+      {{"--publish", "80:80", "--", "x"}, "--publish leads into a bridge"},
+      {{"--net", "bridge", "--publish", "80", "--", "x"}, "is not [IP:]HOSTPORT:PORT"},
+      {{"--net", "bridge", "--publish", "80:80", "--publish", "80:81", "--", "x"}, "twice"},
       {{"--hostname", "a b", "--", "x"}, "--hostname"},
       {{"--env", "=x", "--", "x"}, "--env: not KEY=VALUE"},
       {{"--env", "SECRET", "--", "x"}, "--env: not KEY=VALUE"},

@@ -38,9 +38,22 @@ void WriteList(JsonWriter& json, std::string_view key, const std::vector<std::st
   json.EndArray();
 }
 
+void WriteNetwork(JsonWriter& json, const NetworkFacts& network) {
+  json.Key("network").BeginObject().Key("mode").String(network.mode);
+  if (network.mode == "bridge") {
+    json.Key("by").String(network.by);
+    json.Key("address").String(network.address).Key("gateway").String(network.gateway);
+    WriteList(json, "refused", network.refused);
+    WriteList(json, "allowed", network.allowed);
+    WriteList(json, "ports", network.ports);
+  }
+  json.EndObject();
+}
+
 }  // namespace
 
-std::string StatusRecord(const Options& options, const box::Facts& facts, const Ending& ending) {
+std::string StatusRecord(const Options& options, const box::Facts& facts,
+                         const NetworkFacts& network, const Ending& ending) {
   JsonWriter json;
   json.BeginObject().Key("version").Number(1).Key("name");
   options.name.empty() ? json.Null() : json.String(options.name);
@@ -49,6 +62,7 @@ std::string StatusRecord(const Options& options, const box::Facts& facts, const 
   json.Key("ids").String(facts.ids);
   WriteList(json, "unmapped", facts.unmapped);
   WriteList(json, "limits", facts.limits);
+  WriteNetwork(json, network);
   WriteExit(json, KindName(ending.kind), ending.code, ending.signal);
   auto number = [&](std::string_view key, std::optional<uint64_t> value) {
     json.Key(key);

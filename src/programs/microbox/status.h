@@ -11,9 +11,10 @@
 namespace msb::microbox {
 
 // {"version":1,"name":..,"isolation":"process","walls":[..],"ids":"..","unmapped":[..],
-//  "limits":[..],"exit":{"kind":"exited","code":0,"signal":null},
+//  "limits":[..],"network":{"mode":"none"},"exit":{"kind":"exited","code":0,"signal":null},
 //  "usage":{"memory_peak_bytes":..,"cpu_us":..,"duration_ms":..}}; what is not known is null.
-std::string StatusRecord(const Options& options, const box::Facts& facts, const Ending& ending);
+std::string StatusRecord(const Options& options, const box::Facts& facts,
+                         const NetworkFacts& network, const Ending& ending);
 // {"version":1,"exit":{"kind":"not-started","code":125,"signal":null},"error":{..}}
 std::string StatusRecord(const Error& error, int code);
 

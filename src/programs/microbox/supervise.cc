@@ -29,16 +29,18 @@ void Say(std::string_view text) {
 
 class Wait {
  public:
-  Wait(const Options& options, const Signals& signals, box::Running& running, Relay& relay)
-      : options_(options), signals_(signals), running_(running), relay_(relay) {
+  Wait(const Options& options, const Signals& signals, box::Running& running, Relay& relay,
+       Network& network)
+      : options_(options), signals_(signals), running_(running), relay_(relay), network_(network) {
     if (options.timeout) deadline_ = Deadline::After(*options.timeout);
   }
 
   // Until the init has ended and what was written is where it should be.
   void Run() {
     for (bool ended = false; !ended || relay_.Busy();) {
-      pollfd waits[2 + Relay::kWaits] = {{ended ? -1 : running_.pidfd.get(), POLLIN, 0},
-                                         {signals_.fd().get(), POLLIN, 0}};
+      pollfd waits[3 + Relay::kWaits] = {{ended ? -1 : running_.pidfd.get(), POLLIN, 0},
+                                         {signals_.fd().get(), POLLIN, 0},
+                                         {ended ? -1 : network_.fd(), POLLIN, 0}};
       auto relayed = std::span(waits).last<Relay::kWaits>();
       relay_.Prepare(relayed);
       int n = ::poll(waits, std::size(waits), ended ? kDrainTimeout : deadline_.PollTimeout());
@@ -47,6 +49,7 @@ class Wait {
       if (n == 0 && ended) return;
       if (n == -1) continue;
       if (waits[1].revents != 0) Forward();
+      if (waits[2].revents != 0) network_.Move();
       if (relay_.Move(relayed)) {
         over_output_ = true;
         box::Kill(running_);
@@ -86,6 +89,7 @@ class Wait {
   const Signals& signals_;
   box::Running& running_;
   Relay& relay_;
+  Network& network_;
   Deadline deadline_ = Deadline::Never();
   bool timed_out_ = false, over_output_ = false;
 };
@@ -103,9 +107,9 @@ Result<Signals> Signals::Catch() {
 }
 
 Ending Supervise(const Options& options, const Signals& signals, box::Running& running,
-                 Limits& limits, Relay& relay) {
+                 Limits& limits, Relay& relay, Network& network) {
   auto began = std::chrono::steady_clock::now();
-  Wait wait(options, signals, running, relay);
+  Wait wait(options, signals, running, relay, network);
   wait.Run();
   relay.End();
   auto exit = box::Reap(running);

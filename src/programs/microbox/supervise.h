@@ -8,6 +8,7 @@
 
 #include "jail/box/box.h"
 #include "programs/microbox/limits.h"
+#include "programs/microbox/network.h"
 #include "programs/microbox/options.h"
 #include "programs/microbox/relay.h"
 
@@ -34,6 +35,6 @@ struct Ending {
 
 // Returns when nothing of the sandbox is left: the cgroup is removed too.
 Ending Supervise(const Options& options, const Signals& signals, box::Running& running,
-                 Limits& limits, Relay& relay);
+                 Limits& limits, Relay& relay, Network& network);
 
 }  // namespace msb::microbox

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""--net bridge in a world of the test's own: a "host" whose only neighbour is an "internet" with public and
+private addresses, all in network namespaces. Nothing here touches the real network."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import pytest
+from conftest import BIN, HOMES, until
+
+pytestmark = pytest.mark.root
+SERVER = pathlib.Path(__file__).with_name("internet.py")
+PUBLIC, PRIVATE, METADATA, SHARED, NAMES = "203.0.113.9", "10.99.0.1", "169.254.169.254", "100.64.0.1", "192.168.50.53"
+HOST = "198.51.100.2"
+APPLETS = ("sh", "cat", "echo", "ip", "nc", "nslookup", "sleep", "true", "read", "wget", "seq", "head", "ls", "ping", "grep")
+
+
+@contextlib.contextmanager
+def namespace():
+    """Its command prefix, for as long as it is used."""
+    with subprocess.Popen(["unshare", "--net", "sh", "-c", "echo up; exec sleep infinity"], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"up\n"
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+class World:
+    def __init__(self, host, internet):
+        self.host, self.internet = host, internet
+
+    def on(self, pid, *words, **how):
+        return subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", *map(str, words)], check=True, capture_output=True, text=True, **how)
+
+    def state(self):
+        """All that a sandbox could leave: rules, links, settings, files."""
+        forwarding = "grep . /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv4/ip_forward"
+        links = [link["ifname"] for link in json.loads(self.on(self.host, "ip", "-j", "link").stdout)]
+        run = pathlib.Path("/run/microsandbox")
+        # Those of other namespaces are others' sandboxes.
+        inode = os.stat(f"/proc/{self.host}/ns/net").st_ino
+        return (self.on(self.host, "nft", "list", "ruleset").stdout, links, self.on(self.host, "sh", "-c", forwarding).stdout,
+                (run / f"network-{inode}").exists())
+
+
+@pytest.fixture(scope="module")
+def world():
+    if shutil.which("nft") is None:
+        pytest.fail("nft is missing: tools/install-packages test", pytrace=False)
+    with namespace() as host, namespace() as internet:
+        world = World(host, internet)
+        world.on(host, "sh", "-ec", f"""
+            ip link set lo up
+            ip link add up0 type veth peer name up1 netns {internet}
+            ip addr add {HOST}/24 dev up0
+            ip link set up0 up""")
+        addresses = "\n".join(f"ip addr add {one}/32 dev lo" for one in (PUBLIC, PRIVATE, METADATA, SHARED, NAMES, "8.8.8.8"))
+        world.on(internet, "sh", "-ec", f"""
+            ip link set lo up
+            ip addr add 198.51.100.1/24 dev up1
+            ip link set up1 up
+            {addresses}""")
+        world.on(host, "ip", "route", "add", "default", "via", "198.51.100.1")
+        with subprocess.Popen(["nsenter", f"--net=/proc/{internet}/ns/net", "python3", "-B", SERVER], stdout=subprocess.PIPE) as server:
+            assert server.stdout.readline() == b"up\n"
+            yield world
+            server.kill()
+
+
+@pytest.fixture(scope="module")
+def tree():
+    with tempfile.TemporaryDirectory(prefix="msb-net-", dir=HOMES) as folder:
+        binaries = pathlib.Path(folder) / "bin"
+        binaries.mkdir()
+        shutil.copy(shutil.which("busybox"), binaries / "busybox")
+        for name in APPLETS:
+            (binaries / name).symlink_to("busybox")
+        yield folder
+
+
+@pytest.fixture
+def box(world, tree):
+    """Command lines of microbox on the world's host."""
+    class Box:
+        @staticmethod
+        def argv(*words, net="bridge"):
+            return ["nsenter", f"--net=/proc/{world.host}/ns/net", str(BIN / "microbox"), "--fs", tree, "--net", net, *map(str, words)]
+
+        def run(self, *words, expect=0, **how):
+            how.setdefault("stdin", subprocess.DEVNULL)
+            done = subprocess.run(self.argv(*words, **({"net": how.pop("net")} if "net" in how else {})), capture_output=True,
+                                  text=True, timeout=120, check=False, **how)
+            assert expect is None or done.returncode == expect, (words, done.returncode, done.stdout, done.stderr)
+            return done
+
+        def record(self, *words, **how):
+            with tempfile.TemporaryFile() as file:
+                done = self.run("--status-fd", file.fileno(), *words, pass_fds=[file.fileno()], **how)
+                file.seek(0)
+                return done, json.loads(file.read())
+
+        def reach(self, address, *words, port=80):
+            """What a connection from a sandbox hears; "" when it is refused, which it must be at once."""
+            began = time.monotonic()
+            done = self.run(*words, "--", "nc", "-w", "20", address, port, expect=None)
+            assert time.monotonic() - began < 15
+            return done.stdout
+
+        @contextlib.contextmanager
+        def running(self, *words):
+            """A sandbox that says its address first, until the end of the block."""
+            with subprocess.Popen(self.argv(*words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+                try:
+                    yield process, process.stdout.readline().strip()
+                finally:
+                    process.stdin.close()
+                    process.wait(60)
+    return Box()
+
+
+@pytest.fixture(autouse=True)
+def no_trace(world):
+    before = world.state()
+    yield
+    until(lambda: world.state() == before, "the network as it was", 20)
+
+
+SAY_ADDRESS = "ip -4 -o addr show eth0 | { read _ _ _ a _; echo ${a%/*}; }"
+
+
+def test_the_internet_is_reached_by_the_hosts_address(box):
+    assert box.reach(PUBLIC) == f"from {HOST}\n"
+
+
+def test_names_are_asked_of_public_and_private_servers(box):
+    assert "203.0.113.80" in box.run("--", "nslookup", "example.org").stdout
+    assert "203.0.113.80" in box.run("--dns", NAMES, "--", "nslookup", "example.org").stdout
+    # Its port 53, and nothing else.
+    assert box.reach(NAMES, "--dns", NAMES) == ""
+
+
+@pytest.mark.parametrize("address", [PRIVATE, METADATA, SHARED, NAMES])
+def test_what_is_not_of_the_internet_is_refused(box, address):
+    assert box.reach(address) == ""
+    assert box.reach(address, "--net-allow", address) == f"from {HOST}\n"
+
+
+def test_a_block_is_allowed(box):
+    assert box.reach(PRIVATE, "--net-allow", "10.99.0.0/16") == f"from {HOST}\n"
+    assert box.reach(PRIVATE, "--net-allow", "10.98.0.0/16") == ""
+
+
+def test_the_host_is_refused_at_every_address(world, box):
+    listen = "import socket; s = socket.create_server(('0.0.0.0', 7000)); print('up', flush=True)\nwhile True: s.accept()[0].sendall(b'host')"
+    with subprocess.Popen(["nsenter", f"--net=/proc/{world.host}/ns/net", "python3", "-c", listen], stdout=subprocess.PIPE) as server:
+        assert server.stdout.readline() == b"up\n"
+        gateway = "nc -w 20 $(ip route show default | { read _ _ gateway _; echo $gateway; }) 7000"
+        try:
+            for allowed, heard in ((["--net-allow", "10.0.0.0/8", "--net-allow", "198.51.100.0/24"], ""), (["--net-allow", "host"], "host")):
+                assert box.reach(HOST, *allowed, port=7000) == heard
+                assert box.run(*allowed, "--", "sh", "-c", gateway, expect=None).stdout == heard
+        finally:
+            server.kill()
+
+
+def test_sandboxes_do_not_reach_each_other(box):
+    everything = ("--net-allow", "0.0.0.0/0", "--net-allow", "host")
+    with box.running(*everything, "--", "sh", "-c", f"{SAY_ADDRESS}; nc -l -p 8000 -e echo reached & read x") as (_, address):
+        assert box.run(*everything, "--", "nc", "-w", "2", address, "8000", expect=1).stdout == ""
+
+
+def test_the_host_reaches_the_sandbox(world, box):
+    with box.running("--", "sh", "-c", f"{SAY_ADDRESS}; nc -l -p 8000 -e echo reached & read x") as (_, address):
+        ask = f"import socket; print(socket.create_connection(('{address}', 8000), 20).recv(99))"
+        heard = until(lambda: subprocess.run(["nsenter", f"--net=/proc/{world.host}/ns/net", "python3", "-c", ask], capture_output=True,
+                                             text=True, check=False).stdout, "an answer")
+        assert heard == "b'reached\\n'\n"
+
+
+def test_nobody_else_reaches_the_sandbox(world, box):
+    with box.running("--", "sh", "-c", f"{SAY_ADDRESS}; nc -l -p 8000 -e echo reached & read x") as (_, address):
+        world.on(world.internet, "ip", "route", "add", f"{address}/32", "via", HOST)
+        try:
+            ask = f"import socket; socket.create_connection(('{address}', 8000), 2)"
+            done = subprocess.run(["nsenter", f"--net=/proc/{world.internet}/ns/net", "python3", "-c", ask], capture_output=True, text=True, check=False)
+            assert done.returncode == 1 and "imed out" in done.stderr
+        finally:
+            world.on(world.internet, "ip", "route", "del", f"{address}/32")
+
+
+def test_the_host_is_no_router_for_its_neighbours(world, box):
+    """What forwards for our sake forwards for nobody else's."""
+    with namespace() as inner:
+        world.on(world.host, "sh", "-ec", f"ip link add in0 type veth peer name in1 netns {inner}; ip addr add 10.77.0.1/24 dev in0; ip link set in0 up")
+        world.on(inner, "sh", "-ec", "ip link set lo up; ip addr add 10.77.0.2/24 dev in1; ip link set in1 up; ip route add default via 10.77.0.1")
+        world.on(world.internet, "ip", "route", "add", "10.77.0.0/24", "via", HOST)
+        try:
+            with box.running("--", "sh", "-c", f"{SAY_ADDRESS}; read x") as (_, address):
+                assert address
+                ask = "import socket; socket.create_connection(('10.77.0.2', 80), 2)"
+                done = subprocess.run(["nsenter", f"--net=/proc/{world.internet}/ns/net", "python3", "-c", ask], capture_output=True, text=True, check=False)
+                assert done.returncode == 1 and "imed out" in done.stderr
+        finally:
+            world.on(world.internet, "ip", "route", "del", "10.77.0.0/24")
+            world.on(world.host, "ip", "link", "del", "in0")
+
+
+def test_another_source_address_is_dropped(box):
+    """Whoever may change the sandbox's address gains nothing by it."""
+    change = "ip addr flush dev eth0; ip addr add $1 dev eth0; ip route add 10.44.0.0/24 dev eth0; ip route add default via $2; nc -w 3 {} 80"
+    script = ("set -- $(ip -4 -o addr show eth0 | { read _ _ _ a _; echo $a; }) $(ip route show default | { read _ _ g _; echo $g; }); ")
+    same = script + change.format(PUBLIC)
+    other = script + "shift; set -- 10.44.0.77/31 $1; " + change.format(PUBLIC)
+    words = ("--cap-add", "NET_ADMIN", "--", "sh", "-c")
+    assert box.run(*words, same, expect=None).stdout == f"from {HOST}\n"
+    assert box.run(*words, other, expect=None).stdout == ""
+
+
+def test_there_is_no_ipv6(world, box):
+    assert "inet6" not in box.run("--", "ip", "addr", "show", "eth0").stdout
+    enable = "ip -6 addr add fd00::2/64 dev eth0 2>/dev/null; ip -6 addr show eth0"
+    with box.running("--cap-add", "NET_ADMIN", "--", "sh", "-c", f"{SAY_ADDRESS}; {enable} >&2; read x"):
+        addresses = world.on(world.host, "ip", "-6", "-o", "addr").stdout
+        assert "mbx-" not in addresses
+
+
+def test_the_record_says_what_is_in_force(box):
+    _, said = box.record("--net-allow", "10.99.0.0/16", "--dns", NAMES, "--", "true")
+    network = said["network"]
+    assert network["mode"] == "bridge" and network["address"].startswith("10.44.") and network["gateway"].startswith("10.44.")
+    assert {"host", "sandboxes", "IPv6", "10.0.0.0/8", "169.254.0.0/16"} <= set(network["refused"])
+    assert network["allowed"] == ["10.99.0.0/16", f"{NAMES}:53"] and network["ports"] == []
+    assert box.record("--", "true", net="none")[1]["network"] == {"mode": "none"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_a_published_port_leads_inside(world, box):
+    port = free_port()
+    script = f"{SAY_ADDRESS}; nc -ll -p 8000 -e echo inside & read x"
+    with box.running("--publish", f"{port}:8000", "--", "sh", "-c", script):
+        ask = f"import socket, sys; print(socket.create_connection((sys.argv[1], {port}), 5).recv(99))"
+        ours = ["nsenter", f"--net=/proc/{world.host}/ns/net", "python3", "-c", ask]
+        def heard():
+            return subprocess.run([*ours, "127.0.0.1"], capture_output=True, text=True, check=False).stdout
+        assert until(lambda: heard() == "b'inside\\n'\n", "an answer")
+        # Bound to the loopback only.
+        assert subprocess.run([*ours, HOST], capture_output=True, check=False).returncode == 1
+        # And taken.
+        done = box.run("--publish", f"{port}:8000", "--", "true", expect=125)
+        assert f"--publish 127.0.0.1:{port}:8000/tcp" in done.stderr and "another program" in done.stderr
+
+
+def test_many_at_once_have_addresses_of_their_own(box):
+    runs = [subprocess.Popen(box.argv("--memory", "0", "--cpus", "0", "--pids", "0", "--", "sh", "-c", f"{SAY_ADDRESS}; read x"),
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(50)]
+    addresses = [run.stdout.readline().strip() for run in runs]
+    for run in runs:
+        _, errors = run.communicate("\n", timeout=120)
+        assert run.returncode == 0, errors
+    assert len(set(addresses)) == 50 and all(address.startswith("10.44.") for address in addresses)
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_what_was_killed_is_taken_away_by_the_next(world, box, others):
+    """Beside another that lives: its chain by the next bridge. Alone: everything, by any command."""
+    before = world.state()
+    with contextlib.ExitStack() as stack:
+        if others:
+            stack.enter_context(box.running("--", "sh", "-c", f"{SAY_ADDRESS}; read x"))
+        process = subprocess.Popen(box.argv("--", "sh", "-c", "echo up; sleep 1000"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert world.state() != before
+        box.run("--", "true", net="bridge" if others else "none")
+        if others:
+            until(lambda: world.state()[0].count("chain s") == 1, "the end of the dead one's chain", 20)
+    until(lambda: world.state() == before, "the network as it was", 20)
+
+
+def test_killed_while_it_starts(world, box):
+    before = world.state()
+    for delay in range(20):
+        process = subprocess.Popen(box.argv("--", "sleep", "1000"), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(delay * 0.001)
+        process.kill()
+        process.wait()
+    box.run("--", "true", net="none")
+    until(lambda: world.state() == before, "the network as it was", 20)
+
+
+def test_a_range_that_the_host_has_a_way_into_is_left_alone(world, box):
+    world.on(world.host, "ip", "route", "add", "10.44.0.0/20", "dev", "up0")
+    try:
+        assert box.run("--", "sh", "-c", SAY_ADDRESS).stdout.startswith("10.188.")
+    finally:
+        world.on(world.host, "ip", "route", "del", "10.44.0.0/20")
+
+
+def test_a_failure_after_the_network_undoes_it(box):
+    assert "not absolute" in box.run("--workdir", "x", "--", "true", expect=125).stderr
+    box.run("--", "nosuch", expect=127)
+    box.run("--workdir", "/nosuch", "--", "true", expect=125)
