@@ -33,6 +33,7 @@ namespace msb::jail {
 // SECCOMP_RET_* with its data.
 inline constexpr uint32_t kActAllow = SECCOMP_RET_ALLOW;
 inline constexpr uint32_t kActKill = SECCOMP_RET_KILL_PROCESS;
+inline constexpr uint32_t kActAsk = SECCOMP_RET_USER_NOTIF;
 constexpr uint32_t ActErrno(uint32_t err) { return SECCOMP_RET_ERRNO | (err & 0xffff); }
 
 // True when (args[arg] & mask) == value. The default is true for every argument.
@@ -54,7 +55,7 @@ struct NumberedRule {
   std::array<ArgCheck, kMaxChecks> all_of;
 };
 
-inline constexpr size_t kMaxRules = 420;
+inline constexpr size_t kMaxRules = 640;
 inline constexpr size_t kMaxFilterLength = 1536;  // BPF_MAXINSNS is 4096.
 
 struct Filter {

@@ -159,10 +159,11 @@ def test_nothing_of_the_host_lies_above_the_root(box, fs):
             assert "nodev" in options or mount.startswith("/dev") or mount.startswith("/proc/"), mount
 
 
-def test_the_process_holds_no_more_than_it_was_given(box):
+@pytest.mark.parametrize("flags", [[], ["--log-denied"]], ids=["silent", "shown"])
+def test_the_process_holds_no_more_than_it_was_given(box, flags):
     with open("/etc/passwd", encoding="ascii") as leaked:
         done = subprocess.run([*box.command("--mount-ro", f"{box.program.with_name(PROBE.name)}:/probe.py", "--env", "GIVEN=1",
-                                            "--", "python3", "-B", "/probe.py", "process")],
+                                            *flags, "--", "python3", "-B", "/probe.py", "process")],
                               pass_fds=[leaked.fileno()], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=60, check=True, env={**os.environ, "SECRET": "of the caller"})
     found = json.loads(done.stdout)["process"]
@@ -185,14 +186,16 @@ def test_the_process_holds_no_more_than_it_was_given(box):
         assert found["namespaces"][name] != os.readlink(f"/proc/self/ns/{name}"), name
 
 
-def test_calls_that_reach_the_kernel_deeper_are_refused(box):
-    found = box.probe("calls")
+@pytest.mark.parametrize("flags", [[], ["--log-denied"]], ids=["silent", "shown"])
+def test_calls_that_reach_the_kernel_deeper_are_refused(box, flags):
+    found = box.probe("calls", flags=flags)
     assert found.pop("clone3") == "ENOSYS" and found.pop("nobody_knows") == "ENOSYS"
     assert set(found.values()) == {"EPERM"}, found
 
 
-def test_foreign_binary_interfaces_kill(box):
-    assert box.probe("foreign") == {"int80": "signal 31", "x32": "signal 31"}
+@pytest.mark.parametrize("flags", [[], ["--log-denied"]], ids=["silent", "shown"])
+def test_foreign_binary_interfaces_kill(box, flags):
+    assert box.probe("foreign", flags=flags) == {"int80": "signal 31", "x32": "signal 31"}
 
 
 def test_no_nested_user_namespace(box):

@@ -151,20 +151,21 @@ bool HasSpoken(BorrowedFd report) {
   return ::poll(&wait, 1, 0) == 1 && (wait.revents & POLLIN) != 0;
 }
 
-Result<UniqueFd> TakeTerminal(BorrowedFd leash) {
+Result<UniqueFd> Take(BorrowedFd leash, char what) {
   std::byte said;
   auto received = TRY(sys::ReceiveWithFds(leash, std::span(&said, 1)));
-  if (received.bytes != 1 || said != std::byte{kTerminal} || received.fds.size() != 1)
-    return Error(Code::kInternal, "the sandbox's init sent no terminal");
+  if (received.bytes != 1 || said != static_cast<std::byte>(what) || received.fds.size() != 1)
+    return Error(Code::kInternal, "the sandbox's init sent no descriptor");
   return std::move(received.fds[0]);
 }
 
-void NameWalls(const Plan& plan, Facts& facts) {
+void NameWalls(const Spec& spec, const Plan& plan, Facts& facts) {
   if (plan.own_users) facts.walls.emplace_back("user namespace");
   if (plan.own_network) facts.walls.emplace_back("network namespace");
   for (const char* wall : {"pid namespace", "mount namespace", "ipc namespace", "uts namespace",
-                           "cgroup namespace", "time namespace", "seccomp", "no_new_privs"})
+                           "cgroup namespace", "time namespace", "no_new_privs"})
     facts.walls.emplace_back(wall);
+  if (spec.on_refusal != OnRefusal::kLearn) facts.walls.emplace_back("seccomp");
   if (plan.landlock_abi > 0) facts.walls.emplace_back("landlock");
 }
 
@@ -219,11 +220,12 @@ Result<Running> Start(const Spec& spec, std::optional<Step> fail_at) {
     TRY(HearReport(report.read, spec, prepared, running.exec_error));
   if (!helped) return std::move(helped).error();
   running.has_terminal = plan.terminal;
-  if (plan.terminal) running.terminal = TRY(TakeTerminal(leash.first));
+  if (plan.terminal) running.terminal = TRY(Take(leash.first, kTerminal));
+  if (plan.listen) running.listener = TRY(Take(leash.first, kListener));
   running.pidfd = std::move(child).Detach();
   running.status = std::move(status.read);
   running.leash = std::move(leash.first);
-  NameWalls(plan, running.facts);
+  NameWalls(spec, plan, running.facts);
   NameLimits(spec, running.facts);
   return running;
 }

@@ -43,6 +43,7 @@ struct Running {
   UniqueFd leash;     // Closing it ends the sandbox, as the caller's death does.
   UniqueFd terminal;  // Our side of the sandbox's terminal, where there is one: to be taken.
   bool has_terminal = false;
+  UniqueFd listener;  // Calls that the filter asks about, where it does: to be taken.
   std::optional<jail::IdSlot> range;
   Facts facts;
   // The command could not be executed: kNotFound, else kPermissionDenied. The init has ended.

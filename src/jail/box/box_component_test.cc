@@ -13,10 +13,12 @@
 
 #include "base/text.h"
 #include "jail/box/box.h"
+#include "jail/box/call_policy.h"
 #include "jail/box/policy.h"
 #include "jail/box/steps.h"
 #include "sys/file.h"
 #include "sys/process.h"
+#include "sys/seccomp.h"
 
 namespace msb::box {
 namespace {
@@ -149,6 +151,7 @@ TEST(Box, AFailureAtAnyStepIsNamedAndLeavesNothing) {
   spec.limits = {{RLIMIT_CORE, {0, 0}}};
   spec.uid = ::geteuid() == 0 ? 1000 : 0;
   spec.read_only = true;
+  spec.terminal = winsize{24, 80, 0, 0};
   ASSERT_EQ(RunBox(spec).value, 0);
   auto before = Possessions();
   for (int i = 0; i < static_cast<int>(Step::kCount); i++) {
@@ -170,6 +173,52 @@ TEST(Box, AFailureAtAnyStepIsNamedAndLeavesNothing) {
     EXPECT_FALSE(HasChildren()) << StepName(step);
   }
   EXPECT_EQ(Possessions(), before);
+}
+
+// Answers what the sandbox's filter asks until the sandbox has ended; the calls' numbers.
+std::vector<uint32_t> AnswerAll(Running& running, int error) {
+  std::vector<uint32_t> asked;
+  for (;;) {
+    pollfd waits[] = {{running.listener.get(), POLLIN, 0}, {running.pidfd.get(), POLLIN, 0}};
+    EXPECT_GT(::poll(waits, 2, 10'000), 0);
+    if ((waits[0].revents & POLLIN) == 0) break;
+    auto call = *sys::ReceiveAskedCall(running.listener);
+    if (!call) continue;
+    asked.push_back(call->number);
+    EXPECT_TRUE(sys::AskedCallWaits(running.listener, call->id));
+    EXPECT_TRUE(sys::RefuseAskedCall(running.listener, call->id, error).ok());
+  }
+  return asked;
+}
+
+TEST(Box, AsksAboutCallsThatItRefuses) {
+  auto policy = *CallPolicy::Create({{.allow = false, .call = "uname"}});
+  auto filter = *policy.Compile(OnRefusal::kAsk);
+  auto pipe = *sys::MakePipe();
+  Spec spec = Shell("ls /proc/self/fd; uname && exit 1; exit 3");
+  spec.streams[1] = pipe.write.get();
+  spec.filter = &filter;
+  spec.on_refusal = OnRefusal::kAsk;
+  auto running = *Start(spec);
+  EXPECT_THAT(running.facts.walls, testing::Contains("seccomp"));
+  EXPECT_THAT(AnswerAll(running, EPERM),
+              testing::Contains(static_cast<uint32_t>(jail::SyscallNumber("uname"))));
+  EXPECT_EQ(Reap(running)->value, 3);
+  pipe.write.Reset();
+  // Its own descriptors and the directory that it lists: not the one that it asks by.
+  EXPECT_EQ(ReadAllOf(pipe.read), "0\n1\n2\n3\n");
+}
+
+TEST(Box, WhoAsksAndIsNotAnsweredIsRefused) {
+  auto policy = *CallPolicy::Create({{.allow = false, .call = "uname"}});
+  auto filter = *policy.Compile(OnRefusal::kLearn);
+  Spec spec = Shell("uname && exit 1; exit 3");
+  spec.filter = &filter;
+  spec.on_refusal = OnRefusal::kLearn;
+  auto running = *Start(spec);
+  EXPECT_THAT(running.facts.walls, testing::Not(testing::Contains("seccomp")));
+  running.listener.Reset();
+  EXPECT_EQ(Reap(running)->value, 3);
 }
 
 TEST(Box, NamesWhatIsInForce) {

@@ -49,6 +49,7 @@ class Init final : public Failure {
   void EnterTime();
   void EnterIds();
   void RaiseLoopback();
+  void Send(char what, int fd, Step step);
   void MakeTerminal();
   int Fork();
   [[noreturn]] void RunCommand();
@@ -178,6 +179,23 @@ void Init::RaiseLoopback() {
   ::close(any);
 }
 
+// To the parent.
+void Init::Send(char what, int fd, Step step) {
+  iovec part{&what, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  Check(step, ::sendmsg(plan_.leash, &message, MSG_NOSIGNAL) == 1 ? 0 : -1);
+}
+
 // In the sandbox's own devpts, so that its name is to be found inside.
 void Init::MakeTerminal() {
   if (!plan_.terminal) return;
@@ -193,20 +211,7 @@ void Init::MakeTerminal() {
   ::close(theirs);
   Check(Step::kTerminal, ::ioctl(ours, TIOCSWINSZ, &plan_.terminal_size));
   Check(Step::kTerminal, ::fchown(plan_.terminal_fd, plan_.uid, static_cast<gid_t>(-1)));
-  char said = kTerminal;
-  iovec part{&said, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(header), &ours, sizeof ours);
-  Check(Step::kTerminal, ::sendmsg(plan_.leash, &message, MSG_NOSIGNAL) == 1 ? 0 : -1);
+  Send(kTerminal, ours, Step::kTerminal);
   ::close(ours);
 }
 
@@ -238,7 +243,15 @@ void Init::Confine() {
     ::close(root);
     ::close(ruleset);
   }
-  Check(Step::kSeccomp, sys::RawInstallSeccompFilter(plan_.filter, plan_.filter_length));
+  if (!plan_.listen) {
+    Check(Step::kSeccomp, sys::RawInstallSeccompFilter(plan_.filter, plan_.filter_length));
+    return;
+  }
+  // Close-on-exec: the command never holds it. From here on, nothing but what CallPolicy::Compile()
+  // keeps from asking: the parent answers nobody before our exec.
+  int listener = sys::RawInstallSeccompListener(plan_.filter, plan_.filter_length);
+  Check(Step::kSeccomp, listener);
+  Send(kListener, listener, Step::kSeccomp);
 }
 
 // As execvp(3): what is not there, or is no program for us, leads to the next directory of PATH.

@@ -111,8 +111,10 @@ inline constexpr size_t kMaxDoors = 16;
 // signals to pass on.
 inline constexpr char kGo = 0;
 inline constexpr char kTrees = 1;
-// The other way: the terminal's other side, once.
+// The other way, each once with a descriptor: the terminal's other side; from the command's
+// process, what its filter asks by.
 inline constexpr char kTerminal = 2;
+inline constexpr char kListener = 3;
 
 struct Plan {
   RootKind root;
@@ -148,6 +150,7 @@ struct Plan {
   char* const* environment;
   const sock_filter* filter;
   unsigned short filter_length;
+  bool listen;  // The filter asks: its listener goes to the parent.
   const sock_filter* init_filter;
   unsigned short init_filter_length;
   int landlock_abi;

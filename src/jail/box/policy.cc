@@ -24,12 +24,8 @@ using jail::Bits;
 using jail::Int;
 using jail::kActAllow;
 using jail::kSyscalls;
-using jail::NumberedRule;
 using jail::Rule;
 using jail::SyscallEntry;
-
-constexpr uint64_t kNamespaceFlags = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |
-                                     CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWTIME;
 
 // Calls that act on the caller's own memory, descriptors, files and children alone.
 constexpr auto kPlain = std::to_array<Rule>({
@@ -474,10 +470,6 @@ constexpr std::string_view kCapabilityNames[kCapabilities] = {"CHOWN",
 
 constexpr uint64_t Bit(int number) { return uint64_t{1} << number; }
 
-bool Has(std::span<const std::string> names, std::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
 }  // namespace
 
 constinit const jail::Filter kDefaultFilter = jail::CompilePolicy<kRules>(ActErrno(ENOSYS));
@@ -490,38 +482,6 @@ extern constexpr uint64_t kDefaultCapabilities =
 
 jail::Policy DefaultPolicy() {
   return {"process sandbox", kRules, ActErrno(ENOSYS), &kDefaultFilter};
-}
-
-Result<jail::Filter> CustomFilter(std::span<const std::string> allow,
-                                  std::span<const std::string> deny) {
-  for (std::span<const std::string> names : {allow, deny}) {
-    for (const std::string& name : names)
-      if (jail::SyscallNumber(name) == jail::kUnknownSyscall)
-        return Error(Code::kInvalidArgument, Cat("unknown system call ", Escape(name, 64)))
-            .Remedy("names are the kernel's: man 2 syscalls");
-  }
-  for (const std::string& name : allow)
-    if (Has(deny, name))
-      return Error(Code::kInvalidArgument, Cat(name, " is both allowed and denied"))
-          .Remedy("leave one of the two out");
-  std::vector<NumberedRule> rules;
-  auto add = [&](std::string_view name, uint32_t action, const auto& checks) {
-    int number = jail::SyscallNumber(name);
-    if (number >= 0) rules.push_back({static_cast<uint32_t>(number), action, checks});
-  };
-  for (const Rule& rule : kRules)
-    if (!Has(allow, rule.call) && !Has(deny, rule.call)) add(rule.call, rule.action, rule.all_of);
-  for (const std::string& name : allow)
-    if (std::count(allow.begin(), allow.end(), name) == 1 ||
-        &name == &*std::find(allow.begin(), allow.end(), name))
-      add(name, kActAllow, decltype(Rule::all_of){});
-  for (const std::string& name : deny)
-    if (&name == &*std::find(deny.begin(), deny.end(), name))
-      add(name, ActErrno(EPERM), decltype(Rule::all_of){});
-  jail::Filter filter;
-  if (!jail::CompileFilter(rules, ActErrno(ENOSYS), filter))
-    return Error(Code::kInternal, "the filter does not fit");
-  return filter;
 }
 
 Result<int> CapabilityNumber(std::string_view name) {

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// What system calls and capabilities a process sandbox has by default, and how a user changes that.
+// What system calls and capabilities a process sandbox has by default. How users change the calls:
+// call_policy.h.
 
 #pragma once
 
+#include <sched.h>
+
 #include <cstdint>
-#include <span>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "base/result.h"
 #include "jail/policies.h"
 #include "jail/seccomp_compiler.h"
 
 namespace msb::box {
+
+inline constexpr uint64_t kNamespaceFlags = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID |
+                                            CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+                                            CLONE_NEWCGROUP | CLONE_NEWTIME;
 
 // Allowed calls, some by their arguments. What our table knows and the policy does not allow
 // answers EPERM; what it does not know ENOSYS, as on an older kernel; clone3, whose flags no filter
@@ -22,11 +26,6 @@ extern const jail::Filter kDefaultFilter;
 // The init's, after its set-up: kill.
 extern const jail::Filter kInitFilter;
 jail::Policy DefaultPolicy();
-
-// The default with whole calls allowed and refused beside it. kInvalidArgument: an unknown name, or
-// one that is in both.
-Result<jail::Filter> CustomFilter(std::span<const std::string> allow,
-                                  std::span<const std::string> deny);
 
 // "CAP_NET_ADMIN", "net_admin": the capability's number; "ALL" is not one. kInvalidArgument.
 Result<int> CapabilityNumber(std::string_view name);

@@ -182,6 +182,7 @@ Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   plan.environment = prepared.environment.data();
   plan.filter = spec.filter->code.data();
   plan.filter_length = spec.filter->length;
+  plan.listen = spec.on_refusal != OnRefusal::kAnswer;
   plan.init_filter = kInitFilter.code.data();
   plan.init_filter_length = kInitFilter.length;
   plan.slot_lock = -1;

@@ -38,6 +38,13 @@ enum class UserMode : uint8_t {
   kHost,      // None: ids inside are the host's. Root only.
 };
 
+// What becomes of a system call that the policy refuses.
+enum class OnRefusal : uint8_t {
+  kAnswer,  // The filter answers by itself.
+  kAsk,     // Whoever holds Running::listener answers, with the policy's errno.
+  kLearn,   // As kAsk, and the answer may be to carry it out: seccomp is no wall then.
+};
+
 struct Bind {
   std::string source;  // On the host; links are followed.
   std::string target;  // Absolute, in the sandbox; resolved beneath its root.
@@ -76,12 +83,13 @@ struct Spec {
   // nothing in it runs: whatever is to be between it and the world. Its error ends the start.
   std::function<Result<void>(BorrowedFd network, BorrowedFd users)> network;
 
-  std::vector<std::string> argv;         // A name without a slash is looked up in PATH.
-  std::vector<std::string> environment;  // "KEY=VALUE", all of it.
-  std::string directory = "/";           // Where the command starts.
-  uint32_t uid = 0, gid = 0;             // Who it is, inside.
-  uint64_t capabilities = 0;             // Bits; in effect for uid 0 only.
-  const jail::Filter* filter = nullptr;  // Required.
+  std::vector<std::string> argv;              // A name without a slash is looked up in PATH.
+  std::vector<std::string> environment;       // "KEY=VALUE", all of it.
+  std::string directory = "/";                // Where the command starts.
+  uint32_t uid = 0, gid = 0;                  // Who it is, inside.
+  uint64_t capabilities = 0;                  // Bits; in effect for uid 0 only.
+  const jail::Filter* filter = nullptr;       // Required.
+  OnRefusal on_refusal = OnRefusal::kAnswer;  // As the filter was compiled.
   std::vector<ResourceLimit> limits;
   std::array<int, 3> streams{0, 1, 2};  // The command's stdin, stdout and stderr.
   // A terminal of the sandbox's own, of this size, in the place of those streams that are

@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 #include "jail/box/box.h"
-#include "jail/box/policy.h"
+#include "programs/microbox/calls.h"
 #include "programs/microbox/limits.h"
 #include "programs/microbox/network.h"
 #include "programs/microbox/options.h"
@@ -53,44 +53,45 @@ struct Started {
   msb::box::Running running;
 };
 
-Result<Started> Start(Options& options, const msb::microbox::Limits& limits) {
+Result<Started> Start(Options& options, const msb::microbox::Limits& limits,
+                      msb::microbox::Calls& calls) {
   options.spec.cgroup = limits.cgroup ? &*limits.cgroup : nullptr;
   auto relay = TRY(msb::microbox::Relay::Make(options.output_limit, options.spec));
   auto signals = TRY(msb::microbox::Signals::Catch());
   auto network = TRY(msb::microbox::Network::Prepare(options));
   auto running = TRY(msb::box::Start(options.spec));
   TRY(network.Begin());
+  calls.Begin(std::move(running.listener), !running.has_terminal);
   TRY(relay.Begin(std::move(running.terminal)));
   return Started{std::move(signals), std::move(relay), std::move(network), std::move(running)};
 }
 
 int Run(Options& options) {
+  auto calls = msb::microbox::Calls::Make(options);
+  if (!calls) return Fail(options, calls.error(), kNotStarted);
   auto limits = msb::microbox::SetLimits(options);
   if (!limits) return Fail(options, limits.error(), kNotStarted);
-  msb::jail::Filter custom;
-  options.spec.filter = &msb::box::kDefaultFilter;
-  if (!options.allow_calls.empty() || !options.deny_calls.empty()) {
-    auto filter = msb::box::CustomFilter(options.allow_calls, options.deny_calls);
-    if (!filter) return Fail(options, filter.error(), kNotStarted);
-    custom = *filter;
-    options.spec.filter = &custom;
-  }
   if (options.spec.users == msb::box::UserMode::kHost)
     Say("microbox: --userns host: root inside is root on this host, with few capabilities\n");
-  auto started = Start(options, *limits);
+  if (options.spec.on_refusal == msb::box::OnRefusal::kLearn)
+    Say("microbox: --learn: seccomp is no wall in this run; the others are\n");
+  auto started = Start(options, *limits, *calls);
   if (!started) {
     if (limits->cgroup) (void)limits->cgroup->Remove();
     return Fail(options, started.error(), kNotStarted);
   }
-  auto ending = msb::microbox::Supervise(options, started->signals, started->running, *limits,
-                                         started->relay, started->network);
+  auto ending = msb::microbox::Supervise(
+      options, started->signals, started->running,
+      {.limits = *limits, .relay = started->relay, .network = started->network, .calls = *calls});
   started->network.End();
   const auto& exec_error = started->running.exec_error;
   if (exec_error)
     return Fail(options, *exec_error,
                 exec_error->code() == Code::kNotFound ? kNotFound : kCannotExecute);
+  auto finished = calls->Finish();
   Tell(options, msb::microbox::StatusRecord(options, started->running.facts,
-                                            started->network.facts(), ending));
+                                            started->network.facts(), ending, calls->refused()));
+  if (!finished) return Fail(finished.error(), kNotStarted);
   return ending.code;
 }
 

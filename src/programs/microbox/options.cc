@@ -159,6 +159,12 @@ Result<uint32_t> Count(std::string_view value) {
   return *count;
 }
 
+Result<void> SetFile(std::string& file, std::string_view value) {
+  if (value.empty()) return Bad("no file", "name one");
+  file = std::string(value);
+  return {};
+}
+
 Result<int> OpenNumber(std::string_view value) {
   uint32_t number = TRY(Count(value));
   if (number > INT_MAX || ::fcntl(static_cast<int>(number), F_GETFD) == -1)
@@ -292,6 +298,15 @@ constexpr Option kOptions[] = {
        for (std::string_view name : Split(v, ',')) p.options.deny_calls.emplace_back(name);
        return {};
      }},
+    {"log-denied", "", "shows which system calls were refused, and how often",
+     [](Parser& p, std::string_view) -> Result<void> {
+       p.options.log_denied = true;
+       return {};
+     }},
+    {"learn", "FILE", "refuses no call that the other walls hold; writes what was needed",
+     [](Parser& p, std::string_view v) { return SetFile(p.options.learn, v); }},
+    {"profile", "FILE", "rules of system calls, as --learn writes them",
+     [](Parser& p, std::string_view v) { return SetFile(p.options.profile, v); }},
     {"cap-add", "NAME", "a capability beside the default twelve",
      [](Parser& p, std::string_view v) { return AddCapability(v, p.added); }},
     {"cap-drop", "NAME", "a capability less; ALL for none",

@@ -25,7 +25,9 @@ struct Options {
   network::Policy policy;
   std::vector<network::PublishedPort> ports;
   std::vector<std::string> allow_calls, deny_calls;
-  uint32_t cpu_milli = 1000;  // 0: unlimited, as are the others.
+  bool log_denied = false;
+  std::string learn, profile;  // Files; empty: none.
+  uint32_t cpu_milli = 1000;   // 0: unlimited, as are the others.
   uint64_t memory_bytes = kGiB;
   uint32_t pids = 4096;
   bool require_limits = false;

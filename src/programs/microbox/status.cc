@@ -50,19 +50,45 @@ void WriteNetwork(JsonWriter& json, const NetworkFacts& network) {
   json.EndObject();
 }
 
+void WriteRefused(JsonWriter& json, const std::optional<box::RefusalTable>& refused) {
+  json.Key("refused");
+  if (!refused) {
+    json.Null();
+    return;
+  }
+  json.BeginArray();
+  for (const box::Refusal& one : refused->kinds())
+    json.BeginObject()
+        .Key("call")
+        .String(box::CallName(one.kind.number))
+        .Key("arguments")
+        .String(box::KindArguments(one.kind))
+        .Key("error")
+        .String(box::ErrorName(one.error))
+        .Key("count")
+        .Number(one.count)
+        .Key("learnt")
+        .Bool(one.continued)
+        .EndObject();
+  json.EndArray().Key("refused_others").Number(refused->others());
+}
+
 }  // namespace
 
 std::string StatusRecord(const Options& options, const box::Facts& facts,
-                         const NetworkFacts& network, const Ending& ending) {
+                         const NetworkFacts& network, const Ending& ending,
+                         const std::optional<box::RefusalTable>& refused) {
   JsonWriter json;
   json.BeginObject().Key("version").Number(1).Key("name");
   options.name.empty() ? json.Null() : json.String(options.name);
   json.Key("isolation").String("process");
   WriteList(json, "walls", facts.walls);
+  json.Key("seccomp").String(options.learn.empty() ? "enforced" : "learning");
   json.Key("ids").String(facts.ids);
   WriteList(json, "unmapped", facts.unmapped);
   WriteList(json, "limits", facts.limits);
   WriteNetwork(json, network);
+  WriteRefused(json, refused);
   WriteExit(json, KindName(ending.kind), ending.code, ending.signal);
   auto number = [&](std::string_view key, std::optional<uint64_t> value) {
     json.Key(key);

@@ -10,11 +10,15 @@
 
 namespace msb::microbox {
 
-// {"version":1,"name":..,"isolation":"process","walls":[..],"ids":"..","unmapped":[..],
-//  "limits":[..],"network":{"mode":"none"},"exit":{"kind":"exited","code":0,"signal":null},
+// {"version":1,"name":..,"isolation":"process","walls":[..],"seccomp":"enforced","ids":"..",
+//  "unmapped":[..],"limits":[..],"network":{"mode":"none"},"refused":[{"call":"socket",
+//  "arguments":"family=AF_ALG","error":"EAFNOSUPPORT","count":2,"learnt":false}],
+//  "refused_others":0,
+//  "exit":{"kind":"exited","code":0,"signal":null},
 //  "usage":{"memory_peak_bytes":..,"cpu_us":..,"duration_ms":..}}; what is not known is null.
 std::string StatusRecord(const Options& options, const box::Facts& facts,
-                         const NetworkFacts& network, const Ending& ending);
+                         const NetworkFacts& network, const Ending& ending,
+                         const std::optional<box::RefusalTable>& refused);
 // {"version":1,"exit":{"kind":"not-started","code":125,"signal":null},"error":{..}}
 std::string StatusRecord(const Error& error, int code);
 

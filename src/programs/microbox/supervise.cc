@@ -29,27 +29,35 @@ void Say(std::string_view text) {
 
 class Wait {
  public:
-  Wait(const Options& options, const Signals& signals, box::Running& running, Relay& relay,
-       Network& network)
-      : options_(options), signals_(signals), running_(running), relay_(relay), network_(network) {
+  Wait(const Options& options, const Signals& signals, box::Running& running,
+       const Attendants& with)
+      : options_(options),
+        signals_(signals),
+        running_(running),
+        relay_(with.relay),
+        network_(with.network),
+        calls_(with.calls) {
     if (options.timeout) deadline_ = Deadline::After(*options.timeout);
   }
 
   // Until the init has ended and what was written is where it should be.
   void Run() {
     for (bool ended = false; !ended || relay_.Busy();) {
-      pollfd waits[3 + Relay::kWaits] = {{ended ? -1 : running_.pidfd.get(), POLLIN, 0},
+      pollfd waits[4 + Relay::kWaits] = {{ended ? -1 : running_.pidfd.get(), POLLIN, 0},
                                          {signals_.fd().get(), POLLIN, 0},
-                                         {ended ? -1 : network_.fd(), POLLIN, 0}};
+                                         {ended ? -1 : network_.fd(), POLLIN, 0},
+                                         calls_.Prepare()};
       auto relayed = std::span(waits).last<Relay::kWaits>();
       relay_.Prepare(relayed);
-      int n = ::poll(waits, std::size(waits), ended ? kDrainTimeout : deadline_.PollTimeout());
+      int n = ::poll(waits, std::size(waits),
+                     ended ? kDrainTimeout : calls_.Timeout(deadline_.PollTimeout()));
       if (n == -1 && errno != EINTR) box::Kill(running_);
       // Whoever reads our output has stopped, and the sandbox is gone.
       if (n == 0 && ended) return;
       if (n == -1) continue;
       if (waits[1].revents != 0) Forward();
       if (waits[2].revents != 0) network_.Move();
+      calls_.Serve(waits[3]);
       if (relay_.Move(relayed)) {
         over_output_ = true;
         box::Kill(running_);
@@ -90,6 +98,7 @@ class Wait {
   box::Running& running_;
   Relay& relay_;
   Network& network_;
+  Calls& calls_;
   Deadline deadline_ = Deadline::Never();
   bool timed_out_ = false, over_output_ = false;
 };
@@ -107,11 +116,12 @@ Result<Signals> Signals::Catch() {
 }
 
 Ending Supervise(const Options& options, const Signals& signals, box::Running& running,
-                 Limits& limits, Relay& relay, Network& network) {
+                 const Attendants& with) {
   auto began = std::chrono::steady_clock::now();
-  Wait wait(options, signals, running, relay, network);
+  Limits& limits = with.limits;
+  Wait wait(options, signals, running, with);
   wait.Run();
-  relay.End();
+  with.relay.End();
   auto exit = box::Reap(running);
   Ending ending;
   ending.duration = std::chrono::duration_cast<std::chrono::milliseconds>(

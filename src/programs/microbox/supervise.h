@@ -7,6 +7,7 @@
 #include <chrono>
 
 #include "jail/box/box.h"
+#include "programs/microbox/calls.h"
 #include "programs/microbox/limits.h"
 #include "programs/microbox/network.h"
 #include "programs/microbox/options.h"
@@ -33,8 +34,15 @@ struct Ending {
   std::chrono::milliseconds duration{0};
 };
 
+// What goes on beside the sandbox while it runs.
+struct Attendants {
+  Limits& limits;
+  Relay& relay;
+  Network& network;
+  Calls& calls;
+};
 // Returns when nothing of the sandbox is left: the cgroup is removed too.
 Ending Supervise(const Options& options, const Signals& signals, box::Running& running,
-                 Limits& limits, Relay& relay, Network& network);
+                 const Attendants& with);
 
 }  // namespace msb::microbox
