@@ -72,6 +72,12 @@ TEST(Text, HexRoundTrips) {
   EXPECT_FALSE(ParseHex("0G"));
 }
 
+TEST(Text, SaysWhatWasMeant) {
+  std::vector<std::string> words = {"exec", "logs"};
+  EXPECT_EQ(DidYouMean("exce", words, "see help"), "did you mean exec?");
+  EXPECT_EQ(DidYouMean("zzz", words, "see help"), "see help");
+}
+
 TEST(Text, SuggestsTheNearWordOnly) {
   std::vector<std::string> words{"exec", "inspect", "logs"};
   EXPECT_EQ(Suggest("exce", words), "exec");

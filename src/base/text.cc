@@ -145,4 +145,10 @@ std::optional<std::string> Suggest(std::string_view typed,
   return best;
 }
 
+std::string DidYouMean(std::string_view typed, std::span<const std::string> candidates,
+                       std::string_view otherwise) {
+  auto near = Suggest(typed, candidates);
+  return near ? Cat("did you mean ", *near, "?") : std::string(otherwise);
+}
+
 }  // namespace msb

@@ -60,5 +60,8 @@ std::optional<std::vector<std::byte>> ParseHex(std::string_view text);
 // The shortest candidate that begins with `typed`, else the nearest by edit distance, if near
 // enough to be what was meant.
 std::optional<std::string> Suggest(std::string_view typed, std::span<const std::string> candidates);
+// "did you mean exec?", or `otherwise` when nothing is near.
+std::string DidYouMean(std::string_view typed, std::span<const std::string> candidates,
+                       std::string_view otherwise);
 
 }  // namespace msb

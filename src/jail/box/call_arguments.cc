@@ -165,11 +165,10 @@ Result<uint32_t> ParseArgument(const CallArgument& argument, std::string_view te
     if (!part || (*part & ~argument.mask) != 0) {
       std::vector<std::string> names;
       for (const NamedValue& named : argument.names) names.emplace_back(named.name);
-      auto near = Suggest(rest.substr(0, bar), names);
       return Error(Code::kInvalidArgument, Cat(Escape(rest.substr(0, bar), 64), " is no ",
                                                argument.name, " of ", argument.call))
-          .Remedy(near ? Cat("did you mean ", *near, "?")
-                       : Cat("as in ", argument.names[0].name, ", or a number"));
+          .Remedy(DidYouMean(rest.substr(0, bar), names,
+                             Cat("as in ", argument.names[0].name, ", or a number")));
     }
     value |= *part;
     if (bar == std::string_view::npos) return value;

@@ -64,9 +64,8 @@ Result<void> CheckCallName(std::string_view name) {
   if (jail::SyscallNumber(name) != jail::kUnknownSyscall) return {};
   std::vector<std::string> names;
   for (const jail::SyscallEntry& entry : jail::kSyscalls) names.emplace_back(entry.name);
-  auto near = Suggest(name, names);
   return Error(Code::kInvalidArgument, Cat("unknown system call ", Escape(name, 64)))
-      .Remedy(near ? Cat("did you mean ", *near, "?") : "names are the kernel's: man 2 syscalls");
+      .Remedy(DidYouMean(name, names, "names are the kernel's: man 2 syscalls"));
 }
 
 Result<CallPolicy> CallPolicy::Create(std::vector<CallRule> changes) {

@@ -12,6 +12,8 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
+#include <string>
+#include <vector>
 
 #include "base/text.h"
 #include "jail/policy_parts.h"
@@ -492,8 +494,11 @@ Result<int> CapabilityNumber(std::string_view name) {
   if (wanted.starts_with("CAP_")) wanted.remove_prefix(4);
   for (int i = 0; i < kCapabilities; i++)
     if (kCapabilityNames[i] == wanted) return i;
+  std::vector<std::string> names;
+  for (std::string_view known : kCapabilityNames) names.emplace_back(known);
   return Error(Code::kInvalidArgument, Cat("unknown capability ", Escape(name, 64)))
-      .Remedy("names are those of capabilities(7), with or without CAP_");
+      .Remedy(
+          DidYouMean(wanted, names, "names are those of capabilities(7), with or without CAP_"));
 }
 
 std::string_view CapabilityName(int number) {

@@ -37,8 +37,7 @@ Error NoSuchArgument(std::string_view call, std::string_view name) {
     if (argument.call == call) names.emplace_back(argument.name);
   std::string message = Cat(call, " has no argument ", Escape(name, 64));
   if (names.empty()) return Bad(message, Cat("it can be allowed and denied as a whole: ", call));
-  auto near = Suggest(name, names);
-  return Bad(message, near ? Cat("did you mean ", *near, "?") : Cat("it has ", Join(names, ", ")));
+  return Bad(message, DidYouMean(name, names, Cat("it has ", Join(names, ", "))));
 }
 
 Result<void> AddCondition(CallRule& rule, size_t count, std::string_view word) {
@@ -62,11 +61,9 @@ Result<void> AddCondition(CallRule& rule, size_t count, std::string_view word) {
 Result<CallRule> ParseRule(std::span<const std::string_view> words) {
   static const std::array<std::string, 2> kSenses = {"allow", "deny"};
   CallRule rule{.allow = words[0] == kSenses[0]};
-  if (!rule.allow && words[0] != kSenses[1]) {
-    auto near = Suggest(words[0], kSenses);
+  if (!rule.allow && words[0] != kSenses[1])
     return Bad(Cat("a rule does not begin with ", Escape(words[0], 64)),
-               near ? Cat("did you mean ", *near, "?") : "allow CALL or deny CALL");
-  }
+               DidYouMean(words[0], kSenses, "allow CALL or deny CALL"));
   if (words.size() < 2) return Bad(Cat("no call after ", words[0]), "as in allow ptrace");
   TRY(CheckCallName(words[1]));
   rule.call = std::string(words[1]);

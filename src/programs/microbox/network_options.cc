@@ -4,6 +4,8 @@
 #include "programs/microbox/network_options.h"
 
 #include <algorithm>
+#include <array>
+#include <string>
 
 #include "base/text.h"
 
@@ -19,8 +21,10 @@ Error Bad(std::string_view message, std::string_view remedy) {
 }  // namespace
 
 Result<void> SetNetwork(Options& options, std::string_view value) {
+  static const std::array<std::string, 3> kModes = {"none", "bridge", "host"};
   if (value != "none" && value != "bridge" && value != "host")
-    return Bad(Cat("no such network: ", Escape(value, 64)), "none, bridge or host");
+    return Bad(Cat("no such network: ", Escape(value, 64)),
+               DidYouMean(value, kModes, "none, bridge or host"));
   options.bridge = value == "bridge";
   options.spec.net = value == "host" ? box::NetMode::kHost : box::NetMode::kNone;
   return {};

@@ -29,6 +29,11 @@ Error Bad(std::string_view message, std::string_view remedy) {
   return Error(Code::kInvalidArgument, std::string(message)).Remedy(std::string(remedy));
 }
 
+std::string Meant(std::string_view typed, const std::vector<std::string>& words,
+                  std::string_view otherwise) {
+  return DidYouMean(typed, words, otherwise);
+}
+
 // The sandbox's init looks paths up where the caller's directory is not.
 Result<std::string> Absolute(std::string_view path) {
   if (path.starts_with('/')) return std::string(path);
@@ -49,7 +54,7 @@ Result<void> SetRoot(Options& options, std::string_view value) {
     struct stat info;
     if (::stat(spec.root_directory.c_str(), &info) == -1)
       return Error::Errno(Escape(value, 256))
-          .Remedy("tmpfs, host, or a directory with a root tree");
+          .Remedy(Meant(value, {"tmpfs", "host"}, "tmpfs, host, or a directory with a root tree"));
     if (!S_ISDIR(info.st_mode))
       return Bad(Cat(Escape(value, 256), " is not a directory"),
                  "tmpfs, host, or a directory with a root tree");
@@ -59,7 +64,8 @@ Result<void> SetRoot(Options& options, std::string_view value) {
 
 Result<void> SetUsers(Options& options, std::string_view value) {
   if (value != "isolated" && value != "host")
-    return Bad(Cat("no such mode: ", Escape(value, 64)), "isolated or host");
+    return Bad(Cat("no such mode: ", Escape(value, 64)),
+               Meant(value, {"isolated", "host"}, "isolated or host"));
   options.spec.users = value == "host" ? box::UserMode::kHost : box::UserMode::kIsolated;
   return {};
 }
@@ -149,7 +155,8 @@ Result<void> SetLogLevel(Options& options, std::string_view value) {
   else if (value == "debug")
     options.log_level = LogLevel::kDebug;
   else
-    return Bad(Cat("no such level: ", Escape(value, 64)), "error, warn, info or debug");
+    return Bad(Cat("no such level: ", Escape(value, 64)),
+               Meant(value, {"error", "warn", "info", "debug"}, "error, warn, info or debug"));
   return {};
 }
 
@@ -335,7 +342,8 @@ constexpr Option kOptions[] = {
      [](Parser& p, std::string_view v) { return SetLogLevel(p.options, v); }},
     {"log-format", "FORMAT", "text (the default) or json",
      [](Parser& p, std::string_view v) -> Result<void> {
-       if (v != "text" && v != "json") return Bad("no such format", "text or json");
+       if (v != "text" && v != "json")
+         return Bad("no such format", Meant(v, {"text", "json"}, "text or json"));
        p.options.log_json = v == "json";
        return {};
      }},
@@ -391,6 +399,13 @@ Result<void> Finish(Parser& parser) {
   return {};
 }
 
+Error UnknownOption(std::string_view name) {
+  std::vector<std::string> names;
+  for (const Option& option : kOptions) names.push_back(Cat("--", option.name));
+  return Bad(Cat("unknown option --", Escape(name, 64)),
+             Meant(Cat("--", name.substr(0, 64)), names, "microbox --help"));
+}
+
 }  // namespace
 
 Result<Options> ParseOptions(std::span<const std::string_view> words) {
@@ -409,8 +424,7 @@ Result<Options> ParseOptions(std::span<const std::string_view> words) {
     std::string_view name = word.substr(0, equals);
     const auto* option = std::find_if(std::begin(kOptions), std::end(kOptions),
                                       [&](const Option& one) { return one.name == name; });
-    if (option == std::end(kOptions))
-      return Bad(Cat("unknown option --", Escape(name, 64)), "microbox --help");
+    if (option == std::end(kOptions)) return UnknownOption(name);
     std::string_view value;
     if (option->value.empty()) {
       if (equals != std::string_view::npos)

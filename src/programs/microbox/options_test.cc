@@ -142,6 +142,26 @@ TEST(Options, WhatIsWrongIsNamedWithARemedy) {
   }
 }
 
+TEST(Options, WhatWasMeantIsSaid) {
+  struct {
+    std::vector<std::string_view> words;
+    const char* meant;
+  } slips[] = {
+      {{"--memroy", "1G", "--", "x"}, "did you mean --memory?"},
+      {{"--log-denid", "--", "x"}, "did you mean --log-denied?"},
+      {{"--fs", "tmfps", "--", "x"}, "did you mean tmpfs?"},
+      {{"--net", "none0", "--", "x"}, "did you mean none?"},
+      {{"--userns", "isolate", "--", "x"}, "did you mean isolated?"},
+      {{"--log-level", "wran", "--", "x"}, "did you mean warn?"},
+      {{"--log-format", "jsn", "--", "x"}, "did you mean json?"},
+      {{"--cap-add", "CAP_NET_ADMN", "--", "x"}, "did you mean NET_ADMIN?"},
+      {{"--rlimit", "nofiles=1", "--", "x"}, "did you mean nofile?"},
+      {{"--zzzzzz", "--", "x"}, "microbox --help"},
+      {{"--fs", "/nosuch/tree", "--", "x"}, "tmpfs, host, or a directory with a root tree"},
+  };
+  for (const auto& one : slips) EXPECT_EQ(Parse(one.words).error().remedy(), one.meant);
+}
+
 TEST(Options, ValuesOfTheEnvironmentAreNeverShown) {
   auto options = Parse({"--env", "=hunter2", "--", "x"});
   EXPECT_THAT(options.error().message(), testing::Not(HasSubstr("hunter2")));

@@ -3,6 +3,8 @@
 
 #include "programs/microbox/rlimits.h"
 
+#include <vector>
+
 #include "base/text.h"
 
 namespace msb::microbox {
@@ -19,9 +21,11 @@ constexpr struct {
     {"rtprio", RLIMIT_RTPRIO},   {"rttime", RLIMIT_RTTIME},     {"sigpending", RLIMIT_SIGPENDING},
     {"stack", RLIMIT_STACK}};
 
+constexpr std::string_view kRemedy =
+    "as in nofile=1024 or nofile=1024:4096 or core=unlimited; names: man 2 setrlimit";
+
 Error Bad(std::string_view message) {
-  return Error(Code::kInvalidArgument, std::string(message))
-      .Remedy("as in nofile=1024 or nofile=1024:4096 or core=unlimited; names: man 2 setrlimit");
+  return Error(Code::kInvalidArgument, std::string(message)).Remedy(kRemedy);
 }
 
 Result<rlim_t> Value(std::string_view text) {
@@ -46,7 +50,10 @@ Result<box::ResourceLimit> ParseResourceLimit(std::string_view text) {
     if (soft > hard) return Bad("the soft limit is above the hard one");
     return box::ResourceLimit{known.resource, {soft, hard}};
   }
-  return Bad(Cat("no such limit: ", Escape(name, 64)));
+  std::vector<std::string> names;
+  for (const auto& known : kNames) names.emplace_back(known.name);
+  return Error(Code::kInvalidArgument, Cat("no such limit: ", Escape(name, 64)))
+      .Remedy(DidYouMean(name, names, kRemedy));
 }
 
 }  // namespace msb::microbox
