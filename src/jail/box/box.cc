@@ -81,7 +81,7 @@ Result<Cloned> CloneInit(const Spec& spec, Plan& plan) {
   long pid = ::syscall(SYS_clone3, &args, sizeof args);
   if (pid == 0) RunInit(plan);
   if (pid == -1)
-    return Error::Errno("clone3 with namespaces").Remedy(CloneRemedy(errno, plan.own_users));
+    return Error::Errno("clone3 with namespaces").Remedy(NamespaceRemedy(errno, plan.own_users));
   return Cloned{static_cast<int>(pid), UniqueFd(pidfd)};
 }
 
@@ -142,7 +142,9 @@ Result<void> HearReport(BorrowedFd report, const Spec& spec, const Prepared& pre
     return {};
   }
   std::string what = Cat(StepName(said.step), Operand(said, spec, prepared));
-  return Error::Errno(what, said.error).Remedy(StepRemedy(said.step, said.error));
+  return Error::Errno(what, said.error)
+      .Remedy(StepRemedy(said.step, said.error))
+      .Remedy(prepared.plan.own_users ? LabelRemedy(said.error) : "");
 }
 
 // Not by its end alone.
@@ -163,10 +165,9 @@ void NameWalls(const Spec& spec, const Plan& plan, Facts& facts) {
   if (plan.own_users) facts.walls.emplace_back("user namespace");
   if (plan.own_network) facts.walls.emplace_back("network namespace");
   for (const char* wall : {"pid namespace", "mount namespace", "ipc namespace", "uts namespace",
-                           "cgroup namespace", "time namespace", "no_new_privs"})
+                           "cgroup namespace", "time namespace", "no_new_privs", "landlock"})
     facts.walls.emplace_back(wall);
   if (spec.on_refusal != OnRefusal::kLearn) facts.walls.emplace_back("seccomp");
-  if (plan.landlock_abi > 0) facts.walls.emplace_back("landlock");
 }
 
 void NameLimits(const Spec& spec, Facts& facts) {
@@ -191,8 +192,7 @@ Result<Running> Start(const Spec& spec, std::optional<Step> fail_at) {
   bool maps_trees = IsRoot() && plan.own_users;
   if (maps_trees) TRY(OpenTrees(spec, prepared));
 
-  auto abi = sys::LandlockAbi();
-  running.facts.landlock_abi = plan.landlock_abi = abi.ok() ? *abi : 0;
+  running.facts.landlock_abi = plan.landlock_abi = TRY(sys::LandlockAbi());
   sys::Pipe report = TRY(sys::MakePipe());
   sys::Pipe status = TRY(sys::MakePipe());
   auto leash = TRY(sys::MakeSocketPair());

@@ -230,19 +230,17 @@ int Init::Fork() {
 
 void Init::Confine() {
   Check(Step::kNoNewPrivileges, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-  if (plan_.landlock_abi > 0) {
-    int ruleset = sys::RawLandlockCreateForFiles(plan_.landlock_abi, sys::LandlockSignals::kForbid);
-    Check(Step::kLandlock, ruleset);
-    int root = ::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    Check(Step::kLandlock, root);
-    // Files are the mounts' business. What the domain takes away for good: changes to the mounts,
-    // tracing and signals across its edge, abstract sockets of others.
-    Check(Step::kLandlock,
-          sys::RawLandlockAllow(ruleset, root, sys::HandledByLandlock(plan_.landlock_abi).fs));
-    Check(Step::kLandlock, sys::RawLandlockRestrictSelf(ruleset));
-    ::close(root);
-    ::close(ruleset);
-  }
+  int ruleset = sys::RawLandlockCreateForFiles(plan_.landlock_abi, sys::LandlockSignals::kForbid);
+  Check(Step::kLandlock, ruleset);
+  int root = ::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  Check(Step::kLandlock, root);
+  // Files are the mounts' business. What the domain takes away for good: changes to the mounts,
+  // tracing and signals across its edge, abstract sockets of others.
+  Check(Step::kLandlock,
+        sys::RawLandlockAllow(ruleset, root, sys::HandledByLandlock(plan_.landlock_abi).fs));
+  Check(Step::kLandlock, sys::RawLandlockRestrictSelf(ruleset));
+  ::close(root);
+  ::close(ruleset);
   if (!plan_.listen) {
     Check(Step::kSeccomp, sys::RawInstallSeccompFilter(plan_.filter, plan_.filter_length));
     return;

@@ -22,7 +22,12 @@ constexpr const char* kMappingRemedy =
 
 Result<UniqueFd> Open(const std::string& path, bool recursive) {
   UniqueFd tree(sys::RawOpenTree(AT_FDCWD, path.c_str(), recursive));
-  if (!tree) return Error::Errno(Cat("open ", path));
+  int err = errno;
+  if (!tree)
+    return Error::Errno(Cat("open ", path), err)
+        .Remedy(err == EPERM ? "root without CAP_SYS_ADMIN cannot copy mounts: in a container, "
+                               "run it with --privileged"
+                             : "");
   return tree;
 }
 

@@ -44,31 +44,32 @@ Result<sys::Cgroup> MakeCgroup(const Options& options) {
 
 Error NotEnforced(std::string_view what) {
   return Error(Code::kFailedPrecondition, Cat("not enforced: ", what))
-      .Remedy(
-          "run it as root where the cgroup file systems are mounted, or leave --require-limits "
-          "out");
+      .Remedy(Cat(kLimitsRemedy, ", or leave --require-limits out"));
 }
 
 }  // namespace
 
-Result<Limits> SetLimits(const Options& options) {
+Limits TryLimits(const Options& options) {
   Limits limits;
   if (options.memory_bytes == 0 && options.cpu_milli == 0 && options.pids == 0) return limits;
   auto cgroup = MakeCgroup(options);
-  std::string missing;
   if (!cgroup) {
-    missing = Cat("--memory, --cpus and --pids: ", cgroup.error().message());
-  } else {
-    for (const std::string& one : cgroup->missing())
-      missing += Cat(missing.empty() ? "" : "; ", one);
-    limits.cgroup = std::move(*cgroup);
+    limits.missing = Cat("--memory, --cpus and --pids: ", cgroup.error().message());
+    return limits;
   }
-  if (missing.empty()) return limits;
+  limits.missing = Join(cgroup->missing(), "; ");
+  limits.cgroup = std::move(*cgroup);
+  return limits;
+}
+
+Result<Limits> SetLimits(const Options& options) {
+  Limits limits = TryLimits(options);
+  if (limits.missing.empty()) return limits;
   if (options.require_limits) {
     if (limits.cgroup) (void)limits.cgroup->Remove();
-    return NotEnforced(missing);
+    return NotEnforced(limits.missing);
   }
-  (void)sys::WriteAll(BorrowedFd::Raw(2), Cat("microbox: not enforced: ", missing, "\n"));
+  (void)sys::WriteAll(BorrowedFd::Raw(2), Cat("microbox: not enforced: ", limits.missing, "\n"));
   return limits;
 }
 

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "programs/microbox/options.h"
@@ -13,10 +15,17 @@ namespace msb::microbox {
 
 struct Limits {
   std::optional<sys::Cgroup> cgroup;
+  std::string missing;  // Which of those asked for cannot be enforced, and why; empty: none.
 };
 
-// Where no cgroup can be had, one line on stderr says which limits are not enforced, or the error
-// does (--require-limits). First takes away what killed runs left.
+inline constexpr std::string_view kLimitsRemedy =
+    "run it as root where the cgroup file systems are mounted";
+
+// What this host enforces. First takes away what killed runs left.
+Limits TryLimits(const Options& options);
+
+// The same for a run: one line on stderr says which limits are not enforced, or the error does
+// (--require-limits).
 Result<Limits> SetLimits(const Options& options);
 
 }  // namespace msb::microbox

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "jail/box/box.h"
 #include "programs/microbox/calls.h"
+#include "programs/microbox/doctor.h"
 #include "programs/microbox/limits.h"
 #include "programs/microbox/network.h"
 #include "programs/microbox/options.h"
@@ -106,6 +107,12 @@ int main(int argc, char** argv) {
   };
   if (options->action == Options::Action::kHelp) return print(msb::microbox::HelpText());
   if (options->action == Options::Action::kVersion) return print("microbox " MSB_VERSION "\n");
+  if (options->action == Options::Action::kDoctor) {
+    auto checks = msb::microbox::Examine(*options);
+    bool told = print(options->log_json ? msb::microbox::DoctorJson(checks)
+                                        : msb::microbox::DoctorText(checks)) == 0;
+    return told && msb::microbox::DefaultWorks(checks) ? 0 : 1;
+  }
   msb::SetLogging({.level = options->log_level, .json = options->log_json});
   return Run(*options);
 }

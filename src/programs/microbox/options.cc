@@ -347,6 +347,11 @@ constexpr Option kOptions[] = {
        p.options.log_json = v == "json";
        return {};
      }},
+    {"doctor", "", "tries what sandboxes need of this host; 1 when something is missing",
+     [](Parser& p, std::string_view) -> Result<void> {
+       p.options.action = Options::Action::kDoctor;
+       return {};
+     }},
     {"help", "", "this text",
      [](Parser& p, std::string_view) -> Result<void> {
        p.options.action = Options::Action::kHelp;

@@ -39,7 +39,7 @@ struct Options {
   std::chrono::milliseconds kill_after = std::chrono::seconds(10);
   LogLevel log_level = LogLevel::kError;
   bool log_json = false;
-  enum class Action : uint8_t { kRun, kHelp, kVersion } action = Action::kRun;
+  enum class Action : uint8_t { kRun, kHelp, kVersion, kDoctor } action = Action::kRun;
 };
 
 // `words` without the program's name. Errors are the user's: kInvalidArgument with a remedy.

@@ -3,7 +3,10 @@
 
 #include "programs/microbox/status.h"
 
+#include <unistd.h>
+
 #include "base/json_writer.h"
+#include "jail/box/host_check.h"
 
 namespace msb::microbox {
 namespace {
@@ -84,6 +87,10 @@ std::string StatusRecord(const Options& options, const box::Facts& facts,
   json.Key("isolation").String("process");
   WriteList(json, "walls", facts.walls);
   json.Key("seccomp").String(options.learn.empty() ? "enforced" : "learning");
+  // A command keeps the label of whoever starts it: under no_new_privs it can only lose rights.
+  std::string label = box::SecurityLabel(::getpid());
+  json.Key("label");
+  label.empty() ? json.Null() : json.String(label);
   json.Key("ids").String(facts.ids);
   WriteList(json, "unmapped", facts.unmapped);
   WriteList(json, "limits", facts.limits);

@@ -10,10 +10,10 @@
 
 namespace msb::microbox {
 
-// {"version":1,"name":..,"isolation":"process","walls":[..],"seccomp":"enforced","ids":"..",
-//  "unmapped":[..],"limits":[..],"network":{"mode":"none"},"refused":[{"call":"socket",
-//  "arguments":"family=AF_ALG","error":"EAFNOSUPPORT","count":2,"learnt":false}],
-//  "refused_others":0,
+// {"version":1,"name":..,"isolation":"process","walls":[..],"seccomp":"enforced","label":null,
+//  "ids":"..","unmapped":[..],"limits":[..],"network":{"mode":"none"},
+//  "refused":[{"call":"socket","arguments":"family=AF_ALG","error":"EAFNOSUPPORT","count":2,
+//  "learnt":false}],"refused_others":0,
 //  "exit":{"kind":"exited","code":0,"signal":null},
 //  "usage":{"memory_peak_bytes":..,"cpu_us":..,"duration_ms":..}}; what is not known is null.
 std::string StatusRecord(const Options& options, const box::Facts& facts,
