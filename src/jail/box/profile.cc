@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/text.h"
 #include "jail/box/call_arguments.h"
@@ -53,8 +54,12 @@ Result<void> AddCondition(CallRule& rule, size_t count, std::string_view word) {
                  "one value for each argument; another rule for "
                  "another value");
   uint32_t value = TRY(ParseArgument(*argument, word.substr(equals + 1)));
-  // As many arguments have names as there is room for checks, and none is named twice.
-  rule.all_of[count] = {argument->index, argument->mask, value};
+  // As many arguments have names as there is room for checks, and none is named twice. They are in
+  // one order: the same conditions are the same rule.
+  jail::ArgCheck check{argument->index, argument->mask, value};
+  for (size_t i = 0; i < count; i++)
+    if (check.arg < rule.all_of[i].arg) std::swap(check, rule.all_of[i]);
+  rule.all_of[count] = check;
   return {};
 }
 
@@ -68,9 +73,6 @@ Result<CallRule> ParseRule(std::span<const std::string_view> words) {
   TRY(CheckCallName(words[1]));
   rule.call = std::string(words[1]);
   for (size_t i = 2; i < words.size(); i++) TRY(AddCondition(rule, i - 2, words[i]));
-  // In one order: the same conditions are the same rule.
-  std::sort(rule.all_of.begin(), rule.all_of.begin() + static_cast<ptrdiff_t>(words.size() - 2),
-            [](const auto& a, const auto& b) { return a.arg < b.arg; });
   return rule;
 }
 
