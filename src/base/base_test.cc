@@ -10,6 +10,7 @@
 #include "base/deadline.h"
 #include "base/fd.h"
 #include "base/json_writer.h"
+#include "base/log.h"
 #include "base/name.h"
 #include "base/units.h"
 
@@ -70,6 +71,14 @@ TEST(Text, HexRoundTrips) {
   EXPECT_EQ(Hex(*bytes), "00ff7a");
   EXPECT_FALSE(ParseHex("0"));
   EXPECT_FALSE(ParseHex("0G"));
+}
+
+TEST(Log, TimesAreThoseOfUtc) {
+  auto text = [](int64_t seconds) { return UtcText(std::chrono::seconds(seconds), 7); };
+  EXPECT_EQ(text(0), "1970-01-01T00:00:00.007Z");
+  EXPECT_EQ(text(951'826'559), "2000-02-29T12:15:59.007Z");
+  EXPECT_EQ(text(1'735'689'599), "2024-12-31T23:59:59.007Z");
+  EXPECT_EQ(text(4'102'444'800), "2100-01-01T00:00:00.007Z");
 }
 
 TEST(Text, SaysWhatWasMeant) {

@@ -6,7 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 
 #include "base/json_writer.h"
@@ -21,18 +23,30 @@ std::atomic<bool> g_json{false};                 // NOLINT
 
 constexpr std::string_view kNames[] = {"error", "warn", "info", "debug"};
 
+std::string Digits(int64_t value, size_t width) {
+  std::string text = Cat(value);
+  return std::string(width - std::min(width, text.size()), '0') + text;
+}
+
 std::string Timestamp() {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  tm utc{};
-  ::gmtime_r(&now.tv_sec, &utc);
-  char text[40];
-  size_t n = ::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-  std::string ms = Cat(now.tv_nsec / 1'000'000);
-  return Cat(std::string_view(text, n), ".", std::string(3 - ms.size(), '0'), ms, "Z");
+  return UtcText(std::chrono::seconds(now.tv_sec), static_cast<unsigned>(now.tv_nsec / 1'000'000));
 }
 
 }  // namespace
+
+// Not gmtime() and strftime(): with the zones that these may need they are a tenth of a small
+// program.
+std::string UtcText(std::chrono::seconds since_epoch, unsigned ms) {
+  auto day = std::chrono::floor<std::chrono::days>(since_epoch);
+  std::chrono::year_month_day date{std::chrono::sys_days(day)};
+  int64_t second = (since_epoch - day).count();
+  return Cat(Digits(static_cast<int>(date.year()), 4), "-",
+             Digits(static_cast<unsigned>(date.month()), 2), "-",
+             Digits(static_cast<unsigned>(date.day()), 2), "T", Digits(second / 3600, 2), ":",
+             Digits(second / 60 % 60, 2), ":", Digits(second % 60, 2), ".", Digits(ms, 3), "Z");
+}
 
 void SetLogging(const LogSettings& settings) {
   g_level = settings.level;

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -43,6 +44,9 @@ void SetLogging(const LogSettings& settings);
 
 bool LogEnabled(LogLevel level);
 void WriteLog(LogLevel level, std::string_view message, std::initializer_list<LogField> fields);
+
+// "2026-01-31T23:59:59.007Z"
+std::string UtcText(std::chrono::seconds since_epoch, unsigned ms);
 
 // For after-fork and signal paths: no allocation, no lock, one write to stderr.
 void RawLog(const char* message);
