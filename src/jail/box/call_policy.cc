@@ -68,25 +68,25 @@ Result<void> CheckCallName(std::string_view name) {
       .Remedy(DidYouMean(name, names, "names are the kernel's: man 2 syscalls"));
 }
 
-Result<CallPolicy> CallPolicy::Create(std::vector<CallRule> changes) {
+Result<CallPolicy> CallPolicy::Create(const std::vector<CallRule>& changes) {
   for (const CallRule& rule : changes) TRY(CheckCallName(rule.call).Context(rule.origin));
   TRY(CheckContradictions(changes));
-  std::stable_sort(changes.begin(), changes.end(), [](const CallRule& a, const CallRule& b) {
-    auto checks_a = CountChecks(a), checks_b = CountChecks(b);
-    return checks_a != checks_b ? checks_a > checks_b : !a.allow && b.allow;
-  });
   CallPolicy policy;
   auto place = [&](std::string_view call, uint32_t action, const Checks& checks, bool by_rule) {
     int number = jail::SyscallNumber(call);
     if (number >= 0)
       policy.rules_.push_back({{static_cast<uint32_t>(number), action, checks}, by_rule});
   };
-  for (size_t i = 0; i < changes.size(); i++) {
-    auto same = [&](const CallRule& one) { return SameCalls(one, changes[i]); };
-    if (std::none_of(changes.begin(), changes.begin() + static_cast<ptrdiff_t>(i), same))
-      place(changes[i].call, changes[i].allow ? jail::kActAllow : ActErrno(EPERM),
-            changes[i].all_of, true);
-  }
+  auto is_first = [&](size_t at) {
+    return std::none_of(changes.begin(), changes.begin() + static_cast<ptrdiff_t>(at),
+                        [&](const CallRule& one) { return SameCalls(one, changes[at]); });
+  };
+  for (auto checks = static_cast<ptrdiff_t>(jail::kMaxChecks); checks >= 0; checks--)
+    for (bool allow : {false, true})
+      for (size_t i = 0; i < changes.size(); i++)
+        if (changes[i].allow == allow && CountChecks(changes[i]) == checks && is_first(i))
+          place(changes[i].call, allow ? jail::kActAllow : ActErrno(EPERM), changes[i].all_of,
+                true);
   auto replaced = [&](std::string_view call) {
     return std::any_of(changes.begin(), changes.end(), [&](const CallRule& one) {
       return one.call == call && CountChecks(one) == 0;
@@ -94,8 +94,6 @@ Result<CallPolicy> CallPolicy::Create(std::vector<CallRule> changes) {
   };
   for (const jail::Rule& rule : DefaultPolicy().rules)
     if (!replaced(rule.call)) place(rule.call, rule.action, rule.all_of, false);
-  std::stable_sort(policy.rules_.begin(), policy.rules_.end(),
-                   [](const Placed& a, const Placed& b) { return a.rule.number < b.rule.number; });
   return policy;
 }
 
@@ -131,14 +129,12 @@ CallPolicy::Decision CallPolicy::Decide(uint32_t number,
     bool allowed = action == jail::kActAllow;
     return {allowed ? 0 : static_cast<int>(action & SECCOMP_RET_DATA), by_rule};
   };
-  auto rule = std::lower_bound(
-      rules_.begin(), rules_.end(), number,
-      [](const Placed& placed, uint32_t wanted) { return placed.rule.number < wanted; });
-  for (; rule != rules_.end() && rule->rule.number == number; ++rule) {
+  for (const Placed& placed : rules_) {
+    if (placed.rule.number != number) continue;
     bool holds = std::all_of(
-        rule->rule.all_of.begin(), rule->rule.all_of.end(),
+        placed.rule.all_of.begin(), placed.rule.all_of.end(),
         [&](const ArgCheck& check) { return (arguments[check.arg] & check.mask) == check.value; });
-    if (holds) return of(rule->rule.action, rule->by_rule);
+    if (holds) return of(placed.rule.action, placed.by_rule);
   }
   return of(DefaultPolicy().fallback, false);
 }

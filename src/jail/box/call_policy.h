@@ -31,7 +31,7 @@ class CallPolicy {
  public:
   // kInvalidArgument: an unknown name; two rules that say the opposite of the same calls; or a rule
   // of the command line and another that disagree about a call.
-  static Result<CallPolicy> Create(std::vector<CallRule> changes);
+  static Result<CallPolicy> Create(const std::vector<CallRule>& changes);
 
   // As a filter that refuses by itself, or that asks (OnRefusal). A filter that asks still answers
   // the ENOSYS of clone3, which every C library takes and then uses clone. kInvalidArgument: more
@@ -49,7 +49,7 @@ class CallPolicy {
     jail::NumberedRule rule;
     bool by_rule;
   };
-  std::vector<Placed> rules_;  // By number; those of one number in the order in which it is asked.
+  std::vector<Placed> rules_;  // Those of one call in the order in which they are asked.
 };
 
 }  // namespace msb::box

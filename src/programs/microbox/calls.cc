@@ -59,7 +59,7 @@ Result<Calls> Calls::Make(Options& options) {
   rules.insert(rules.end(), calls.profile_.begin(), calls.profile_.end());
   bool asks = spec.on_refusal != box::OnRefusal::kAnswer;
   if (rules.empty() && !asks) return calls;
-  auto policy = TRY(box::CallPolicy::Create(std::move(rules)));
+  auto policy = TRY(box::CallPolicy::Create(rules));
   calls.filter_ = std::make_unique<jail::Filter>(TRY(policy.Compile(spec.on_refusal)));
   spec.filter = calls.filter_.get();
   if (!asks) return calls;
