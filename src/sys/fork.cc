@@ -33,11 +33,7 @@ Result<Child> ForkChild(const std::function<int()>& body) {
   return Child(*std::move(pidfd));
 }
 
-Result<void> ForkBehind(std::span<const int> keep, const std::function<void()>& body) {
-  pid_t pid = ::fork();
-  if (pid == -1) return Error::Errno("fork");
-  if (pid > 0) return {};
-  ::setsid();
+void CloseAllBut(std::span<const int> keep) {
   std::vector<int> sorted(keep.begin(), keep.end());
   std::sort(sorted.begin(), sorted.end());
   unsigned next = 0;
@@ -47,6 +43,14 @@ Result<void> ForkBehind(std::span<const int> keep, const std::function<void()>& 
     next = kept + 1;
   }
   ::syscall(SYS_close_range, next, ~0u, 0);
+}
+
+Result<void> ForkBehind(std::span<const int> keep, const std::function<void()>& body) {
+  pid_t pid = ::fork();
+  if (pid == -1) return Error::Errno("fork");
+  if (pid > 0) return {};
+  ::setsid();
+  CloseAllBut(keep);
   // The lowest numbers are free: 0 to 2, but for what is kept there.
   for (int fd = ::open("/dev/null", O_RDWR | O_CLOEXEC); fd != -1 && fd < 2;)
     fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -15,6 +15,9 @@ namespace msb::sys {
 // dies with the caller.
 Result<Child> ForkChild(const std::function<int()>& body);
 
+// In a process of our own making that needs nothing else of what we had open.
+void CloseAllBut(std::span<const int> keep);
+
 // fork()s a process that runs `body` and lives on without us, in a session of its own, with
 // /dev/null in the place of 0, 1 and 2 and no other descriptor than `keep`: whoever waits for the
 // end of our output need not wait for it. The caller has one thread.

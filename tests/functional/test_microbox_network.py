@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """--net bridge in a world of the test's own: a "host" whose only neighbour is an "internet" with public and
-private addresses, all in network namespaces. Nothing here touches the real network."""
+private addresses, all in network namespaces. Nothing here touches the real network. What an ordinary user can
+have is tried as one, too."""
 
 import contextlib
 import json
@@ -20,13 +21,18 @@ pytestmark = pytest.mark.root
 SERVER = pathlib.Path(__file__).with_name("internet.py")
 PUBLIC, PRIVATE, METADATA, SHARED, NAMES = "203.0.113.9", "10.99.0.1", "169.254.169.254", "100.64.0.1", "192.168.50.53"
 HOST = "198.51.100.2"
-APPLETS = ("sh", "cat", "echo", "ip", "nc", "nslookup", "sleep", "true", "read", "wget", "seq", "head", "ls", "ping", "grep")
+NOBODY = 65534
+APPLETS = ("sh", "cat", "echo", "ip", "nc", "nslookup", "sleep", "true", "read", "mkfifo", "seq", "head", "ls", "ping", "grep")
+# With a stdin that does not end: pasta 2023_03_09 loses the end of a connection that both sides close at once.
+HEAR = "mkfifo /tmp/open; nc -w {} {} 80 <> /tmp/open"
 
 
 @contextlib.contextmanager
 def namespace():
     """Its command prefix, for as long as it is used."""
-    with subprocess.Popen(["unshare", "--net", "sh", "-c", "echo up; exec sleep infinity"], stdout=subprocess.PIPE) as process:
+    # Mounts of its own, for a device that everybody may open, as udev has it.
+    script = "mount -t tmpfs none /mnt; mknod -m 666 /mnt/tun c 10 200; mount --bind /mnt/tun /dev/net/tun; echo up; exec sleep infinity"
+    with subprocess.Popen(["unshare", "--net", "--mount", "sh", "-ec", script], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"up\n"
         try:
             yield process.pid
@@ -41,15 +47,30 @@ class World:
     def on(self, pid, *words, **how):
         return subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", *map(str, words)], check=True, capture_output=True, text=True, **how)
 
+    @contextlib.contextmanager
+    def server(self, pid):
+        with subprocess.Popen(["nsenter", f"--net=/proc/{pid}/ns/net", "python3", "-B", SERVER], stdout=subprocess.PIPE) as server:
+            assert server.stdout.readline() == b"up\n"
+            try:
+                yield
+            finally:
+                server.kill()
+
     def state(self):
         """All that a sandbox could leave: rules, links, settings, files."""
-        forwarding = "grep . /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv4/ip_forward"
+        # Links may go while they are looked at.
+        forwarding = "grep -s . /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv4/ip_forward; true"
         links = [link["ifname"] for link in json.loads(self.on(self.host, "ip", "-j", "link").stdout)]
         run = pathlib.Path("/run/microsandbox")
         # Those of other namespaces are others' sandboxes.
         inode = os.stat(f"/proc/{self.host}/ns/net").st_ino
+        programs = []
+        for entry in pathlib.Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and os.stat(entry / "ns/net").st_ino == inode:
+                    programs.append((entry / "comm").read_text())
         return (self.on(self.host, "nft", "list", "ruleset").stdout, links, self.on(self.host, "sh", "-c", forwarding).stdout,
-                (run / f"network-{inode}").exists())
+                (run / f"network-{inode}").exists(), sorted(programs))
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +91,8 @@ def world():
             ip link set up1 up
             {addresses}""")
         world.on(host, "ip", "route", "add", "default", "via", "198.51.100.1")
-        with subprocess.Popen(["nsenter", f"--net=/proc/{internet}/ns/net", "python3", "-B", SERVER], stdout=subprocess.PIPE) as server:
-            assert server.stdout.readline() == b"up\n"
+        with world.server(internet):
             yield world
-            server.kill()
 
 
 @pytest.fixture(scope="module")
@@ -81,19 +100,21 @@ def tree():
     with tempfile.TemporaryDirectory(prefix="msb-net-", dir=HOMES) as folder:
         binaries = pathlib.Path(folder) / "bin"
         binaries.mkdir()
+        os.chmod(folder, 0o755)
+        shutil.copy(BIN / "microbox", folder)
         shutil.copy(shutil.which("busybox"), binaries / "busybox")
         for name in APPLETS:
             (binaries / name).symlink_to("busybox")
         yield folder
 
 
-@pytest.fixture
-def box(world, tree):
+def box_of(world, tree, prefix):
     """Command lines of microbox on the world's host."""
     class Box:
         @staticmethod
         def argv(*words, net="bridge"):
-            return ["nsenter", f"--net=/proc/{world.host}/ns/net", str(BIN / "microbox"), "--fs", tree, "--net", net, *map(str, words)]
+            return ["nsenter", f"--net=/proc/{world.host}/ns/net", f"--mount=/proc/{world.host}/ns/mnt", *prefix, f"{tree}/microbox",
+                    "--fs", tree, "--net", net, *map(str, words)]
 
         def run(self, *words, expect=0, **how):
             how.setdefault("stdin", subprocess.DEVNULL)
@@ -108,11 +129,11 @@ def box(world, tree):
                 file.seek(0)
                 return done, json.loads(file.read())
 
-        def reach(self, address, *words, port=80):
+        def reach(self, address, *words):
             """What a connection from a sandbox hears; "" when it is refused, which it must be at once."""
             began = time.monotonic()
-            done = self.run(*words, "--", "nc", "-w", "20", address, port, expect=None)
-            assert time.monotonic() - began < 15
+            done = self.run(*words, "--", "sh", "-c", HEAR.format(30, address), expect=None)
+            assert time.monotonic() - began < 25
             return done.stdout
 
         @contextlib.contextmanager
@@ -127,6 +148,23 @@ def box(world, tree):
     return Box()
 
 
+@pytest.fixture
+def box(world, tree):
+    """As root."""
+    return box_of(world, tree, [])
+
+
+@pytest.fixture
+def user_box(world, tree):
+    return box_of(world, tree, ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"])
+
+
+@pytest.fixture(params=["box", "user_box"])
+def any_box(request):
+    """As root, and as an ordinary user."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture(autouse=True)
 def no_trace(world):
     before = world.state()
@@ -137,39 +175,43 @@ def no_trace(world):
 SAY_ADDRESS = "ip -4 -o addr show eth0 | { read _ _ _ a _; echo ${a%/*}; }"
 
 
-def test_the_internet_is_reached_by_the_hosts_address(box):
-    assert box.reach(PUBLIC) == f"from {HOST}\n"
+def test_the_internet_is_reached_by_the_hosts_address(any_box):
+    assert any_box.reach(PUBLIC) == f"from {HOST}\n"
 
 
-def test_names_are_asked_of_public_and_private_servers(box):
-    assert "203.0.113.80" in box.run("--", "nslookup", "example.org").stdout
-    assert "203.0.113.80" in box.run("--dns", NAMES, "--", "nslookup", "example.org").stdout
+def test_names_are_asked_of_public_and_private_servers(any_box):
+    assert "203.0.113.80" in any_box.run("--", "nslookup", "example.org").stdout
+    assert "203.0.113.80" in any_box.run("--dns", NAMES, "--", "nslookup", "example.org").stdout
     # Its port 53, and nothing else.
-    assert box.reach(NAMES, "--dns", NAMES) == ""
+    assert any_box.reach(NAMES, "--dns", NAMES) == ""
 
 
 @pytest.mark.parametrize("address", [PRIVATE, METADATA, SHARED, NAMES])
-def test_what_is_not_of_the_internet_is_refused(box, address):
-    assert box.reach(address) == ""
-    assert box.reach(address, "--net-allow", address) == f"from {HOST}\n"
+def test_what_is_not_of_the_internet_is_refused(any_box, address):
+    assert any_box.reach(address) == ""
+    assert any_box.reach(address, "--net-allow", address) == f"from {HOST}\n"
 
 
-def test_a_block_is_allowed(box):
-    assert box.reach(PRIVATE, "--net-allow", "10.99.0.0/16") == f"from {HOST}\n"
-    assert box.reach(PRIVATE, "--net-allow", "10.98.0.0/16") == ""
+def test_a_block_is_allowed(any_box):
+    assert any_box.reach(PRIVATE, "--net-allow", "10.99.0.0/16") == f"from {HOST}\n"
+    assert any_box.reach(PRIVATE, "--net-allow", "10.98.0.0/16") == ""
 
 
-def test_the_host_is_refused_at_every_address(world, box):
-    listen = "import socket; s = socket.create_server(('0.0.0.0', 7000)); print('up', flush=True)\nwhile True: s.accept()[0].sendall(b'host')"
-    with subprocess.Popen(["nsenter", f"--net=/proc/{world.host}/ns/net", "python3", "-c", listen], stdout=subprocess.PIPE) as server:
-        assert server.stdout.readline() == b"up\n"
-        gateway = "nc -w 20 $(ip route show default | { read _ _ gateway _; echo $gateway; }) 7000"
-        try:
-            for allowed, heard in ((["--net-allow", "10.0.0.0/8", "--net-allow", "198.51.100.0/24"], ""), (["--net-allow", "host"], "host")):
-                assert box.reach(HOST, *allowed, port=7000) == heard
-                assert box.run(*allowed, "--", "sh", "-c", gateway, expect=None).stdout == heard
-        finally:
-            server.kill()
+GATEWAY = HEAR.format(30, "$(ip route show default | { read _ _ gateway _; echo $gateway; })")
+
+
+def test_the_host_is_refused_at_every_address(world, any_box):
+    blocks = ("--net-allow", "10.0.0.0/8", "--net-allow", "198.51.100.0/24")
+    with world.server(world.host):
+        assert any_box.reach(HOST, *blocks) == ""
+        assert any_box.reach("127.0.0.1", *blocks) == ""
+        assert any_box.reach(HOST, "--net-allow", "host").startswith("from ")
+
+
+def test_the_host_is_reached_by_the_gateways_address(world, box):
+    with world.server(world.host):
+        assert box.run("--net-allow", "10.0.0.0/8", "--", "sh", "-c", GATEWAY, expect=1).stdout == ""
+        assert box.run("--net-allow", "host", "--", "sh", "-c", GATEWAY).stdout.startswith("from 10.44.")
 
 
 def test_sandboxes_do_not_reach_each_other(box):
@@ -216,10 +258,10 @@ def test_the_host_is_no_router_for_its_neighbours(world, box):
 
 def test_another_source_address_is_dropped(box):
     """Whoever may change the sandbox's address gains nothing by it."""
-    change = "ip addr flush dev eth0; ip addr add $1 dev eth0; ip route add 10.44.0.0/24 dev eth0; ip route add default via $2; nc -w 3 {} 80"
+    change = ("ip addr flush dev eth0; ip addr add $1 dev eth0; ip route add 10.44.0.0/24 dev eth0; ip route add default via $2; " + HEAR)
     script = ("set -- $(ip -4 -o addr show eth0 | { read _ _ _ a _; echo $a; }) $(ip route show default | { read _ _ g _; echo $g; }); ")
-    same = script + change.format(PUBLIC)
-    other = script + "shift; set -- 10.44.0.77/31 $1; " + change.format(PUBLIC)
+    same = script + change.format(3, PUBLIC)
+    other = script + "shift; set -- 10.44.0.77/31 $1; " + change.format(3, PUBLIC)
     words = ("--cap-add", "NET_ADMIN", "--", "sh", "-c")
     assert box.run(*words, same, expect=None).stdout == f"from {HOST}\n"
     assert box.run(*words, other, expect=None).stdout == ""
@@ -233,13 +275,13 @@ def test_there_is_no_ipv6(world, box):
         assert "mbx-" not in addresses
 
 
-def test_the_record_says_what_is_in_force(box):
-    _, said = box.record("--net-allow", "10.99.0.0/16", "--dns", NAMES, "--", "true")
+def test_the_record_says_what_is_in_force(any_box):
+    _, said = any_box.record("--net-allow", "10.99.0.0/16", "--dns", NAMES, "--", "true")
     network = said["network"]
     assert network["mode"] == "bridge" and network["address"].startswith("10.44.") and network["gateway"].startswith("10.44.")
     assert {"host", "sandboxes", "IPv6", "10.0.0.0/8", "169.254.0.0/16"} <= set(network["refused"])
     assert network["allowed"] == ["10.99.0.0/16", f"{NAMES}:53"] and network["ports"] == []
-    assert box.record("--", "true", net="none")[1]["network"] == {"mode": "none"}
+    assert any_box.record("--", "true", net="none")[1]["network"] == {"mode": "none"}
 
 
 def free_port():
@@ -248,10 +290,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def test_a_published_port_leads_inside(world, box):
+def test_a_published_port_leads_inside(world, any_box):
     port = free_port()
     script = f"{SAY_ADDRESS}; nc -ll -p 8000 -e echo inside & read x"
-    with box.running("--publish", f"{port}:8000", "--", "sh", "-c", script):
+    with any_box.running("--publish", f"{port}:8000", "--", "sh", "-c", script):
         ask = f"import socket, sys; print(socket.create_connection((sys.argv[1], {port}), 5).recv(99))"
         ours = ["nsenter", f"--net=/proc/{world.host}/ns/net", "python3", "-c", ask]
         def heard():
@@ -260,7 +302,7 @@ def test_a_published_port_leads_inside(world, box):
         # Bound to the loopback only.
         assert subprocess.run([*ours, HOST], capture_output=True, check=False).returncode == 1
         # And taken.
-        done = box.run("--publish", f"{port}:8000", "--", "true", expect=125)
+        done = any_box.run("--publish", f"{port}:8000", "--", "true", expect=125)
         assert f"--publish 127.0.0.1:{port}:8000/tcp" in done.stderr and "another program" in done.stderr
 
 
@@ -311,7 +353,27 @@ def test_a_range_that_the_host_has_a_way_into_is_left_alone(world, box):
         world.on(world.host, "ip", "route", "del", "10.44.0.0/20")
 
 
-def test_a_failure_after_the_network_undoes_it(box):
-    assert "not absolute" in box.run("--workdir", "x", "--", "true", expect=125).stderr
-    box.run("--", "nosuch", expect=127)
-    box.run("--workdir", "/nosuch", "--", "true", expect=125)
+def test_a_failure_after_the_network_undoes_it(any_box):
+    assert "not absolute" in any_box.run("--workdir", "x", "--", "true", expect=125).stderr
+    any_box.run("--", "nosuch", expect=127)
+    any_box.run("--workdir", "/nosuch", "--", "true", expect=125)
+
+
+def test_a_user_who_is_killed_leaves_no_program(world, user_box):
+    before = world.state()
+    process = subprocess.Popen(user_box.argv("--", "sh", "-c", "echo up; sleep 1000"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"up\n"
+    assert any(name.startswith("pas") for name in world.state()[4])
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until(lambda: world.state() == before, "the end of pasta", 5)
+
+
+def test_a_user_is_refused_what_would_go_around_the_rules(user_box):
+    assert "NET_ADMIN" in user_box.run("--cap-add", "NET_ADMIN", "--", "true", expect=125).stderr
+    with tempfile.TemporaryDirectory(dir=HOMES) as folder:
+        os.chmod(folder, 0o777)
+        profile = pathlib.Path(folder) / "profile"
+        profile.write_text("allow socket family=AF_PACKET\n", encoding="ascii")
+        for words in (("--allow-syscall", "socket"), ("--allow-syscall", "io_uring_setup"), ("--learn", f"{folder}/x"), ("--profile", profile)):
+            assert "could go around" in user_box.run(*words, "--", "true", expect=125).stderr

@@ -17,6 +17,7 @@ ALLOWED = {
     "src/jail/jail_init.cc": ("::open ::close ::dup2 ::dup3", "runs between clone3 and exec: nothing allocated"),
     "src/jail/box/init.cc": ("::open ::close ::dup2 ::execve ::socket", "as jail_init.cc"),
     "src/jail/box/root.cc": ("::openat ::close", "as jail_init.cc"),
+    "src/network/keeper.cc": ("::open ::dup2 ::fork ::execve ::waitpid", "processes that only wait, or become another program"),
     "src/agent/spawn.cc": ("::execve ::dup2 ::mmap", "the child between vfork and exec, and its stack"),
     "src/agent/guest.cc": ("::open ::socket", "PID 1: fills descriptors 0 to 2; brings up lo by ioctl"),
     "src/programs/msb/main.cc": ("::open", "fills descriptors 0 to 2 before anything else opens one"),

@@ -57,6 +57,11 @@ Result<Calls> Calls::Make(Options& options) {
   auto rules = RulesOf(options);
   if (!options.profile.empty()) calls.profile_ = TRY(LoadProfile(options.profile));
   rules.insert(rules.end(), calls.profile_.begin(), calls.profile_.end());
+  calls.opens_sockets_ =
+      !options.learn.empty() || std::any_of(rules.begin(), rules.end(), [](const auto& rule) {
+        // The second makes sockets by an operation of its own.
+        return rule.allow && (rule.call == "socket" || rule.call == "io_uring_setup");
+      });
   bool asks = spec.on_refusal != box::OnRefusal::kAnswer;
   if (rules.empty() && !asks) return calls;
   auto policy = TRY(box::CallPolicy::Create(rules));

@@ -40,6 +40,9 @@ class Calls {
   Result<void> Finish() const;
   // nullopt: nobody wanted to see it.
   const std::optional<box::RefusalTable>& refused() const { return refused_; }
+  // Whether the command may make sockets that the default policy refuses: packet sockets among
+  // them.
+  bool opens_sockets() const { return opens_sockets_; }
 
  private:
   Calls() = default;
@@ -56,7 +59,7 @@ class Calls {
   std::vector<box::CallRule> profile_;
   std::string command_;
   UniqueFd listener_;
-  bool shown_ = false, json_ = false, live_ = false;
+  bool shown_ = false, json_ = false, live_ = false, opens_sockets_ = false;
   size_t left_ = 0;  // Answers that may still be given in this window.
   Deadline window_ = Deadline::After({});
 };

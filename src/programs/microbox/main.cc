@@ -26,6 +26,7 @@ using msb::Code;
 using msb::Error;
 using msb::Result;
 using msb::microbox::Options;
+using msb::microbox::Sockets;
 
 constexpr int kNotStarted = 125, kCannotExecute = 126, kNotFound = 127;
 
@@ -59,7 +60,8 @@ Result<Started> Start(Options& options, const msb::microbox::Limits& limits,
   options.spec.cgroup = limits.cgroup ? &*limits.cgroup : nullptr;
   auto relay = TRY(msb::microbox::Relay::Make(options.output_limit, options.spec));
   auto signals = TRY(msb::microbox::Signals::Catch());
-  auto network = TRY(msb::microbox::Network::Prepare(options));
+  auto network = TRY(msb::microbox::Network::Prepare(
+      options, calls.opens_sockets() ? Sockets::kMore : Sockets::kPlain));
   auto running = TRY(msb::box::Start(options.spec));
   TRY(network.Begin());
   calls.Begin(std::move(running.listener), !running.has_terminal);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Run by root: a bridge.
+// Run by root: a bridge. By an ordinary user: pasta(1), and rules inside.
 
 #include "programs/microbox/network.h"
 
@@ -8,7 +8,9 @@
 #include <optional>
 
 #include "base/text.h"
+#include "jail/box/policy.h"
 #include "network/bridge.h"
+#include "network/carrier.h"
 #include "network/publisher.h"
 
 namespace msb::microbox {
@@ -34,11 +36,36 @@ NetworkFacts FactsOf(const Options& options) {
   return facts;
 }
 
+void Name(const network::Slot& slot, std::string_view by, NetworkFacts& facts) {
+  facts.address = network::FormatAddress(slot.address);
+  facts.gateway = network::FormatAddress(slot.gateway);
+  facts.by = by;
+}
+
+// An ordinary user's rules hold for whoever cannot change them, or go around them below.
+Result<void> CheckCarried(const Options& options, Sockets sockets) {
+  int admin = TRY(box::CapabilityNumber("NET_ADMIN"));
+  if ((options.spec.capabilities >> admin & 1) != 0)
+    return Error(Code::kInvalidArgument,
+                 "--net bridge with --cap-add NET_ADMIN: without root the command could change "
+                 "what is "
+                 "refused")
+        .Remedy("leave one of the two out, or run microbox as root");
+  if (sockets == Sockets::kMore)
+    return Error(
+               Code::kInvalidArgument,
+               "--net bridge with --learn, or with socket or io_uring_setup allowed: without root "
+               "the command could go around what is refused")
+        .Remedy("leave one of the two out, or run microbox as root");
+  return {};
+}
+
 }  // namespace
 
 struct Network::State {
   NetworkFacts facts;
   std::optional<network::Bridge> bridge;
+  std::optional<network::Carrier> carrier;
   std::optional<network::Publisher> publisher;
 };
 
@@ -46,7 +73,7 @@ Network::Network(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Network::Network(Network&&) noexcept = default;
 Network::~Network() = default;
 
-Result<Network> Network::Prepare(Options& options) {
+Result<Network> Network::Prepare(Options& options, Sockets sockets) {
   Network network(std::make_unique<State>());
   State& state = *network.state_;
   state.facts = FactsOf(options);
@@ -56,15 +83,23 @@ Result<Network> Network::Prepare(Options& options) {
     if (root) (void)network::RemoveAbandoned();
     return network;
   }
-  if (!root)
-    return Error(Code::kPermissionDenied, "--net bridge is for root")
-        .Remedy("run it as root, or --net none");
+  if (!root) {
+    TRY(CheckCarried(options, sockets));
+    TRY(network::Carrier::Check(options.ports).Context("--net bridge"));
+    Name(network::Carrier::Addresses(), "pasta; the rules lie in the sandbox's network",
+         state.facts);
+    options.spec.network = [&state, &options](BorrowedFd space, BorrowedFd users) -> Result<void> {
+      auto carrier = network::Carrier::Start(space, users, options.policy, options.ports);
+      if (!carrier) return std::move(carrier).error().Context("--net bridge");
+      state.carrier.emplace(*std::move(carrier));
+      return {};
+    };
+    return network;
+  }
   if (!options.ports.empty())
     state.publisher.emplace(TRY(network::Publisher::Listen(options.ports)));
   state.bridge.emplace(TRY(network::Bridge::Prepare(options.policy)));
-  state.facts.address = network::FormatAddress(state.bridge->slot().address);
-  state.facts.gateway = network::FormatAddress(state.bridge->slot().gateway);
-  state.facts.by = "host";
+  Name(state.bridge->slot(), "the host", state.facts);
   options.spec.network = [&state](BorrowedFd space, BorrowedFd) {
     return state.bridge->Attach(space);
   };
@@ -82,6 +117,7 @@ void Network::Move() { state_->publisher->Move(); }
 
 void Network::End() {
   state_->publisher.reset();
+  state_->carrier.reset();
   if (state_->bridge) std::move(*state_->bridge).CloseBehind();
   state_->bridge.reset();
 }

@@ -20,10 +20,13 @@ struct NetworkFacts {
   std::vector<std::string> refused, allowed, ports;
 };
 
+// What the policy of system calls lets the command make: its own kinds, or more.
+enum class Sockets : uint8_t { kPlain, kMore };
+
 class Network {
  public:
   // Claims what must be claimed, listens at published ports, and has box::Start() do the rest.
-  static Result<Network> Prepare(Options& options);
+  static Result<Network> Prepare(Options& options, Sockets sockets);
   Network(Network&&) noexcept;
   Network& operator=(Network&&) = delete;
   ~Network();
