@@ -248,7 +248,7 @@ def test_links_in_a_tar_never_lead_to_the_host(user):
     (["import", "a", "/", "--env", "X"], "NAME=VALUE"),
     (["unpack", "/"], "--output-fd"),
     (["frobnicate"], "frobnicate"),
-    ([], "import or unpack"),
+    ([], "import, unpack or unpack-tree"),
 ])
 def test_wrong_usage_is_one_error(user, arguments, words):
     assert words in user.refused(*arguments)

@@ -2,6 +2,7 @@
 // Garbage collection: what is there less what the references name.
 #include <cerrno>
 #include <functional>
+#include <optional>
 #include <set>
 
 #include "base/text.h"
@@ -27,6 +28,24 @@ class Collector {
     return {};
   }
 
+  // Trees that no reference names and nobody uses.
+  Result<void> SweepTrees(const std::set<std::string, std::less<>>& manifests) {
+    UniqueFd dir = TRY(sys::OpenAt(images_, kTrees, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    for (const std::string& name : TRY(sys::ListDirectory(dir)))
+      if (!manifests.contains(ManifestOfTree(name))) TRY(DropTree(dir, name, kTrees));
+    return {};
+  }
+
+  // Trees in tmp/ whose maker, or remover, has died.
+  Result<void> SweepStagedTrees() {
+    UniqueFd dir = TRY(sys::OpenAt(images_, kTemp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    for (const std::string& name : TRY(sys::ListDirectory(dir))) {
+      auto found = TRY(sys::FindAt(dir, name));
+      if (found && S_ISDIR(found->st_mode)) TRY(DropTree(dir, name, kTemp));
+    }
+    return {};
+  }
+
   Garbage Take() && { return std::move(garbage_); }
 
  private:
@@ -40,6 +59,24 @@ class Collector {
     return {};
   }
 
+  Result<void> DropTree(BorrowedFd dir, const std::string& name, const char* where) {
+    auto file = sys::OpenAt(dir, Cat(name, "/", kTreeLock), O_RDWR | O_NOFOLLOW);
+    std::optional<sys::FileLock> lock;
+    if (file) {
+      auto taken = sys::FileLock::TryExclusive(*std::move(file));
+      if (!taken && taken.error().code() == Code::kUnavailable) return {};
+      lock = TRY(std::move(taken));
+    } else if (file.error().sys_errno() != ENOENT) {
+      return {};  // Not of our making: not ours to remove.
+    }
+    uint64_t bytes = TreeBytes(dir, name);
+    if (mode_ == GarbageMode::kRemove)
+      TRY(RemoveTree(images_, dir, name).Context("collect garbage"));
+    garbage_.items.push_back({Cat(where, "/", name), bytes});
+    garbage_.bytes += bytes;
+    return {};
+  }
+
   BorrowedFd images_;
   GarbageMode mode_;
   Garbage garbage_;
@@ -47,6 +84,8 @@ class Collector {
 
 // A file in tmp/ whose writer lives is locked by it.
 Result<bool> WriterLives(BorrowedFd dir, const std::string& name) {
+  auto found = TRY(sys::FindAt(dir, name));
+  if (found && S_ISDIR(found->st_mode)) return true;  // A tree: SweepStagedTrees().
   auto file = sys::OpenAt(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   if (!file && (file.error().sys_errno() == ENOENT || file.error().sys_errno() == ELOOP))
     return false;
@@ -67,9 +106,11 @@ Result<Garbage> Store::CollectGarbage(GarbageMode mode) {
                      " needs is not known: ", list.broken.front().error.message()))
         .Remedy(Cat("run: msb image remove '", list.broken.front().name, "'"));
   std::set<std::string> blobs, disks;
+  std::set<std::string, std::less<>> manifests;
   for (const Image& image : list.images) {
     blobs.insert({image.config_digest.hex(), image.manifest.hex()});
     disks.insert(image.manifest.hex() + kDiskSuffix);
+    manifests.emplace(image.manifest.hex());
   }
   auto in = [](const std::set<std::string>& names) -> Keep {
     return [&names](BorrowedFd, const std::string& name) { return names.contains(name); };
@@ -82,6 +123,8 @@ Result<Garbage> Store::CollectGarbage(GarbageMode mode) {
   TRY(collector.Sweep(kDisks, in(disks)));
   TRY(collector.Sweep(kBlobs, in(blobs)));
   TRY(collector.Sweep(kTemp, WriterLives));
+  TRY(collector.SweepStagedTrees());
+  TRY(collector.SweepTrees(manifests));
   return std::move(collector).Take();
 }
 

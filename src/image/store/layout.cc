@@ -2,6 +2,8 @@
 // File names, the reference file's codec, and the lock.
 #include "image/store/layout.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "base/text.h"
@@ -56,6 +58,11 @@ std::string DiskPath(const Digest& manifest) {
   return Cat(kDisks, "/", manifest.hex(), kDiskSuffix);
 }
 
+std::string TreeName(const Digest& manifest) { return Cat(manifest.hex(), "-", ::geteuid()); }
+std::string_view ManifestOfTree(std::string_view tree_name) {
+  return tree_name.substr(0, tree_name.find('-'));
+}
+
 std::string WriteRefRecord(const RefRecord& record) {
   RefText text{.reference = record.reference.Canonical(),
                .manifest = record.manifest.ToString(),
@@ -78,7 +85,7 @@ Result<RefRecord> ParseRefRecord(std::string_view json) {
 
 Result<UniqueFd> EnsureLayout(BorrowedFd home) {
   UniqueFd images = TRY(sys::EnsureDirectory(home, "images", 0700));
-  for (const char* directory : {kRefs, kBlobs, kDisks, kTemp})
+  for (const char* directory : {kRefs, kBlobs, kDisks, kTrees, kTemp})
     (void)TRY(sys::EnsureDirectory(images, directory, 0700));
   if (!TRY(sys::FindAt(images, "oci-layout")))
     TRY(sys::ReplaceFileAt(images, "oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}\n"));

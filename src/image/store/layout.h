@@ -17,9 +17,12 @@ namespace msb::store {
 inline constexpr char kRefs[] = "refs";
 inline constexpr char kBlobs[] = "blobs/sha256";
 inline constexpr char kDisks[] = "disks/sha256";
+inline constexpr char kTrees[] = "trees/sha256";
 inline constexpr char kTemp[] = "tmp";
 inline constexpr char kLock[] = "lock";
 inline constexpr char kDiskSuffix[] = ".erofs";
+inline constexpr char kTreeLock[] = "lock";  // In a tree's directory, beside kTreeRoot.
+inline constexpr char kTreeRoot[] = "root";
 
 // A reference as a file name: "/" becomes "+", which no reference holds.
 std::string RefName(const Reference& reference);
@@ -29,6 +32,10 @@ std::string RefNameToText(std::string ref_name);
 std::string RefPath(std::string_view ref_name);
 std::string BlobPath(const Digest& digest);
 std::string DiskPath(const Digest& manifest);
+// In kTrees: the owners of a tree's files are numbers that only its maker can use.
+std::string TreeName(const Digest& manifest);
+// The manifest's digits of such a name, and of any other name what is before a "-".
+std::string_view ManifestOfTree(std::string_view tree_name);
 
 // The content of a reference file: all that a start needs to know beside the config document.
 struct RefRecord {
@@ -47,5 +54,11 @@ Result<UniqueFd> EnsureLayout(BorrowedFd home);
 enum class LockMode : uint8_t { kShared, kExclusive };
 // Waits. Commits take it shared and briefly; only gc takes it exclusive.
 Result<sys::FileLock> LockImages(BorrowedFd images, LockMode mode);
+
+// Sets the directory `name` in `parent` aside, in tmp/, and removes it with all that is in it.
+// Its lock is held exclusive, or it has none.
+Result<void> RemoveTree(BorrowedFd images, BorrowedFd parent, const std::string& name);
+// Of disk space; what cannot be looked at counts nothing.
+uint64_t TreeBytes(BorrowedFd parent, const std::string& name);
 
 }  // namespace msb::store

@@ -6,12 +6,14 @@
 //     refs/docker.io+library+alpine:3.20    small JSON: which manifest, config and disk
 //     blobs/sha256/<hex>             config and manifest documents
 //     disks/sha256/<manifest hex>.erofs
+//     trees/sha256/<manifest hex>-<uid>/    {lock, root/}: the disk unpacked, for process sandboxes
 //     tmp/                           being written; each file locked by its writer
 //     lock                           shared while an image becomes visible, exclusive for gc
 //
 // A reference is the last thing written and the first removed, so whatever it names is there, and a
 // death at any moment leaves at most files that no reference names: garbage, which gc removes.
-// Lookups take no lock and scan no directory. An open disk outlives its removal.
+// Lookups take no lock and scan no directory. An open disk outlives its removal. A tree does not:
+// who uses one holds its lock shared, and gc takes only those whose lock it gets exclusive.
 
 #pragma once
 
@@ -78,7 +80,42 @@ enum class StagingMode : uint8_t {
   kNamed,
 };
 
+// A root tree in use.
+struct OpenedTree {
+  UniqueFd root;  // Directory; nothing in it is ever changed.
+  UniqueFd lock;  // As long as this description is open, gc leaves the tree alone.
+};
+
 class Store;
+
+// A root tree on its way in. Destroyed or killed before Commit, it leaves nothing that gc would not
+// remove.
+class StagedTree {
+ public:
+  StagedTree(StagedTree&&) noexcept = default;
+  StagedTree& operator=(StagedTree&&) = delete;
+  ~StagedTree();
+
+  // An empty directory, for the tree.
+  BorrowedFd root() const { return root_; }
+
+  // Makes it durable, then visible. Where another was faster, that one is taken and ours goes.
+  Result<OpenedTree> Commit() &&;
+
+ private:
+  friend class Store;
+  StagedTree(UniqueFd images, UniqueFd root, UniqueFd lock, std::string temp_name, std::string name)
+      : images_(std::move(images)),
+        root_(std::move(root)),
+        lock_(std::move(lock)),
+        temp_name_(std::move(temp_name)),
+        name_(std::move(name)) {}
+  void Discard();
+
+  UniqueFd images_, root_, lock_;
+  std::string temp_name_;  // In tmp/; empty when it is there no more.
+  std::string name_;       // In trees/.
+};
 
 // An image on its way in. Invisible until Commit; destroyed or killed before that, it leaves
 // nothing that gc would not remove.
@@ -121,6 +158,11 @@ class Store {
   // Find and OpenRootDisk as one, also while another process replaces the image.
   Result<std::optional<OpenedImage>> OpenImage(const Reference& reference) const;
 
+  // The image's root tree as this user can run it, if it is there.
+  Result<std::optional<OpenedTree>> OpenTree(const Image& image) const;
+  // Makes the directories of images/ if need be.
+  Result<StagedTree> StageTree(const Image& image);
+
   Result<ImageList> List() const;
 
   // Removes the reference; false when there was none. Blobs and disk stay until CollectGarbage,
@@ -129,8 +171,8 @@ class Store {
   // The same for the name of a BrokenReference, which need not be a well-formed reference.
   Result<bool> RemoveBroken(const std::string& text);
 
-  // Whatever no reference names, and what dead writers left. Waits for commits in progress, and
-  // removes nothing while a reference cannot be read: what it named is not known.
+  // Whatever no reference names and no sandbox uses, and what dead writers left. Waits for commits
+  // in progress, and removes nothing while a reference cannot be read: what it named is not known.
   Result<Garbage> CollectGarbage(GarbageMode mode = GarbageMode::kRemove);
 
   // Makes the directories of images/ if need be.

@@ -14,10 +14,13 @@ constexpr char kHelp[] = R"(Makes images for msb.
 
 usage: msb-image import [options] NAME DIR|TAR|-
        msb-image unpack --output-fd N [options] DIR|TAR|-
+       msb-image unpack-tree --disk-fd N --tree-fd N
 
 import stores a directory or a tar (plain, gzip or zstd; `-` reads it from
 stdin) as image NAME. unpack only writes its root disk to an open descriptor
-and prints a JSON summary: what `msb exe --rootfs` uses.
+and prints a JSON summary: what `msb exe --rootfs` uses. unpack-tree writes the
+files of an open root disk into an open, empty directory: what
+`msb exe --isolation process` uses.
 
 options of import:
   --cmd WORD           default command; repeat for each word, or give a JSON
@@ -212,6 +215,16 @@ Result<Command> ParseUnpack(std::span<const std::string> arguments) {
   return Command(std::move(options));
 }
 
+Result<Command> ParseUnpackTree(std::span<const std::string> arguments) {
+  UnpackTreeOptions options;
+  const Flag flags[] = {{"--disk-fd", true, SetFd(options.disk_fd)},
+                        {"--tree-fd", true, SetFd(options.tree_fd)}};
+  std::vector<std::string> rest = TRY(ApplyFlags(arguments, flags));
+  if (options.disk_fd < 0 || options.tree_fd < 0 || !rest.empty())
+    return Usage("unpack-tree needs --disk-fd and --tree-fd, and nothing else");
+  return Command(std::move(options));
+}
+
 }  // namespace
 
 Result<Command> ParseArguments(std::span<const std::string> arguments) {
@@ -220,9 +233,10 @@ Result<Command> ParseArguments(std::span<const std::string> arguments) {
     if (argument == "--help" || argument == "-h") return Command(ShowText{kHelp});
     if (argument == "--version") return Command(ShowText{"msb-image " MSB_VERSION "\n"});
   }
-  if (arguments.empty()) return Usage("what to do is missing: import or unpack");
+  if (arguments.empty()) return Usage("what to do is missing: import, unpack or unpack-tree");
   if (arguments[0] == "import") return ParseImport(arguments.subspan(1));
   if (arguments[0] == "unpack") return ParseUnpack(arguments.subspan(1));
+  if (arguments[0] == "unpack-tree") return ParseUnpackTree(arguments.subspan(1));
   return Usage(Cat("unknown command ", Escape(arguments[0])));
 }
 

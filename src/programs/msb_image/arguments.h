@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command line of msb-image as options structs. A parser of its own, of a few dozen lines:
-// the program has two verbs and is mostly started by msb.
+// the program has three verbs and is mostly started by msb.
 
 #pragma once
 
@@ -32,11 +32,17 @@ struct UnpackOptions {
   bool quiet = false;
 };
 
+// msb-image unpack-tree --disk-fd N --tree-fd N
+struct UnpackTreeOptions {
+  int disk_fd = -1;
+  int tree_fd = -1;
+};
+
 struct ShowText {
   std::string text;  // For --help and --version.
 };
 
-using Command = std::variant<ImportOptions, UnpackOptions, ShowText>;
+using Command = std::variant<ImportOptions, UnpackOptions, UnpackTreeOptions, ShowText>;
 
 // `arguments` without the program's name.
 Result<Command> ParseArguments(std::span<const std::string> arguments);

@@ -55,10 +55,16 @@ TEST(Arguments, UnpackTakesAPathOrADescriptor) {
   EXPECT_NE(Complaint({"unpack", "--output-fd=5"}), "accepted");
   EXPECT_NE(Complaint({"unpack", "--output-fd=5", "--source-fd=6", "x"}), "accepted");
   EXPECT_NE(Complaint({"unpack", "--output-fd=-5", "x"}), "accepted");
+  auto tree =
+      std::get<UnpackTreeOptions>(*Parsed({"unpack-tree", "--disk-fd=5", "--tree-fd", "6"}));
+  EXPECT_EQ(tree.disk_fd, 5);
+  EXPECT_EQ(tree.tree_fd, 6);
+  EXPECT_NE(Complaint({"unpack-tree", "--disk-fd=5"}), "accepted");
+  EXPECT_NE(Complaint({"unpack-tree", "--disk-fd=5", "--tree-fd=6", "x"}), "accepted");
 }
 
 TEST(Arguments, SaysWhatIsWrong) {
-  EXPECT_THAT(Complaint({}), HasSubstr("import or unpack"));
+  EXPECT_THAT(Complaint({}), HasSubstr("import, unpack or unpack-tree"));
   EXPECT_THAT(Complaint({"export"}), HasSubstr("unknown command export"));
   EXPECT_THAT(Complaint({"import", "a"}), HasSubstr("NAME and a DIR"));
   EXPECT_THAT(Complaint({"import", "a", "b", "c"}), HasSubstr("NAME and a DIR"));

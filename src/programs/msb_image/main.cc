@@ -9,6 +9,7 @@
 #include "programs/msb_image/import.h"
 #include "programs/msb_image/report.h"
 #include "programs/msb_image/unpack.h"
+#include "programs/msb_image/unpack_tree.h"
 #include "sys/file.h"
 
 namespace msb::image_program {
@@ -47,6 +48,12 @@ int Run(const ImportOptions& options) {
 int Run(const UnpackOptions& options) {
   auto summary = Unpack(options);
   int printed = Print(WriteReport(summary));
+  return summary ? printed : kFailed;
+}
+
+int Run(const UnpackTreeOptions& options) {
+  auto summary = UnpackTree(options);
+  int printed = Print(summary ? *summary : WriteReport(std::move(summary).error()));
   return summary ? printed : kFailed;
 }
 
