@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Exec groups by cgroup, and by process group where there is none.
+// Exec groups by cgroup, and by session or process group where there is none.
 
 #include "agent/exec_group.h"
 
@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <optional>
+#include <set>
 #include <string_view>
 
 #include "base/text.h"
@@ -22,17 +24,19 @@ uint64_t Nanoseconds(const timeval& time) {
          static_cast<uint64_t>(time.tv_usec) * 1000;
 }
 
+GroupUsage UsageOf(const struct rusage& reaped) {
+  return {.cpu_user_ns = Nanoseconds(reaped.ru_utime),
+          .cpu_system_ns = Nanoseconds(reaped.ru_stime),
+          .peak_memory_bytes = static_cast<uint64_t>(reaped.ru_maxrss) * 1024};
+}
+
 class ProcessGroup final : public ExecGroup {
  public:
   int clone_fd() const override { return -1; }
   void Kill(pid_t pid) override {
     if (pid > 0) ::kill(-pid, SIGKILL);
   }
-  GroupUsage Usage(const struct rusage& reaped) const override {
-    return {.cpu_user_ns = Nanoseconds(reaped.ru_utime),
-            .cpu_system_ns = Nanoseconds(reaped.ru_stime),
-            .peak_memory_bytes = static_cast<uint64_t>(reaped.ru_maxrss) * 1024};
-  }
+  GroupUsage Usage(const struct rusage& reaped) const override { return UsageOf(reaped); }
 };
 
 class ProcessGroups final : public ExecGroups {
@@ -64,6 +68,92 @@ struct SmallFile {
     ssize_t n = fd ? ::pread(fd.get(), bytes.data(), bytes.size(), 0) : -1;
     return {bytes.data(), n > 0 ? static_cast<size_t>(n) : 0};
   }
+};
+
+// What Kill() of a session goes by: /proc/PID/stat, proc(5). The name, in parentheses, may hold
+// anything.
+struct Relations {
+  pid_t pid = 0, parent = 0, session = 0;
+};
+
+std::optional<Relations> ReadRelations(BorrowedFd proc, const std::string& pid) {
+  auto number = ParseNumber<pid_t>(pid);
+  if (!number) return std::nullopt;
+  auto text = sys::FindFileAt(proc, Cat(pid, "/stat"), 4096);
+  if (!text || !*text) return std::nullopt;
+  size_t end = (*text)->rfind(')');
+  if (end == std::string::npos) return std::nullopt;
+  // ") S parent group session"
+  auto fields = Split((*text)->substr(end), ' ');
+  if (fields.size() < 5) return std::nullopt;
+  return Relations{*number, ParseNumber<pid_t>(fields[2]).value_or(0),
+                   ParseNumber<pid_t>(fields[4]).value_or(0)};
+}
+
+// New children may appear while we look: again, until a look finds nobody new.
+constexpr int kKillRounds = 32;
+
+// Everything in the session, and below its processes. All are stopped before the first is killed:
+// the child of one that has ended would be PID 1's, and nobody could tell whose it was.
+void KillSession(pid_t leader) {
+  std::set<pid_t> members{leader};
+  ::kill(-leader, SIGSTOP);
+  auto proc = sys::OpenAt(sys::Cwd(), "/proc", O_RDONLY | O_DIRECTORY);
+  bool found = proc.ok();
+  for (int round = 0; found && round < kKillRounds; round++) {
+    found = false;
+    auto names = sys::ListDirectory(*proc);
+    if (!names) break;
+    for (const std::string& name : *names) {
+      auto one = ReadRelations(*proc, name);
+      if (!one || one->pid == 1) continue;
+      if (one->session != leader && !members.contains(one->parent)) continue;
+      if (!members.insert(one->pid).second) continue;
+      ::kill(one->pid, SIGSTOP);
+      found = true;
+    }
+  }
+  for (pid_t member : members) ::kill(member, SIGKILL);
+  ::kill(-leader, SIGKILL);
+}
+
+class SessionGroup final : public ExecGroup {
+ public:
+  explicit SessionGroup(const UniqueFd& memory_events)
+      : memory_events_(memory_events), before_(OomKills()) {}
+  int clone_fd() const override { return -1; }
+  void Kill(pid_t pid) override {
+    if (pid > 0) KillSession(pid);
+  }
+  GroupUsage Usage(const struct rusage& reaped) const override {
+    GroupUsage usage = UsageOf(reaped);
+    usage.oom_kills = OomKills() - before_;
+    return usage;
+  }
+
+ private:
+  uint64_t OomKills() const {
+    SmallFile file;
+    return FieldOf(file.Read(memory_events_), "oom_kill");
+  }
+
+  const UniqueFd& memory_events_;
+  uint64_t before_;
+};
+
+class SessionGroups final : public ExecGroups {
+ public:
+  explicit SessionGroups(UniqueFd memory_events) : memory_events_(std::move(memory_events)) {}
+  Result<std::unique_ptr<ExecGroup>> Take() override {
+    return std::unique_ptr<ExecGroup>(std::make_unique<SessionGroup>(memory_events_));
+  }
+  void GiveBack(std::unique_ptr<ExecGroup> group) override { group.reset(); }
+  void Tidy() override {}
+  void Sweep() override {}
+  void KillAll() override { ::kill(-1, SIGKILL); }
+
+ private:
+  UniqueFd memory_events_;
 };
 
 class CgroupExec final : public ExecGroup {
@@ -182,6 +272,10 @@ class Cgroups final : public ExecGroups {
 }  // namespace
 
 std::unique_ptr<ExecGroups> MakeProcessGroups() { return std::make_unique<ProcessGroups>(); }
+
+std::unique_ptr<ExecGroups> MakeSessionGroups(UniqueFd memory_events) {
+  return std::make_unique<SessionGroups>(std::move(memory_events));
+}
 
 std::unique_ptr<ExecGroups> MakeCgroups(UniqueFd sandbox) {
   return std::make_unique<Cgroups>(std::move(sandbox));

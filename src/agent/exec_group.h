@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The processes of one exec as a group: what they used, whether memory ran out, killing them all.
-// In a machine that is a cgroup of their own; where there is none (tests), the process group stands
-// in for it.
+// In a machine that is a cgroup of their own; in a process sandbox it is their session; in tests
+// the process group.
 
 #pragma once
 
@@ -50,8 +50,15 @@ class ExecGroups {
   virtual void KillAll() = 0;
 };
 
-// Process groups only: a descendant that made its own session escapes Kill.
+// Process groups only: a descendant that made its own session escapes Kill. KillAll does nothing.
 std::unique_ptr<ExecGroups> MakeProcessGroups();
+
+// For a sandbox that shares the host's kernel, where no cgroup can be made inside. An exec is the
+// session that its main process leads, and whatever descends from that process; a daemon, which has
+// left both, escapes Kill and ends with the sandbox. Every process but ours is in one of them.
+// `memory_events`: the `oom_kill` count of the sandbox's own cgroup (memory.events,
+// memory.oom_control), open for reading; without it nothing is ever said to have run out of memory.
+std::unique_ptr<ExecGroups> MakeSessionGroups(UniqueFd memory_events);
 
 // Cgroups `e<number>` beneath `sandbox`, a version 2 cgroup directory of ours with the memory, pids
 // and cpu controllers enabled for its children. One is made ahead, off the way of an exec.

@@ -4,15 +4,19 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "agent/exec_group.h"
 #include "agent/test_host.h"
+#include "base/text.h"
 #include "sys/file.h"
 
 namespace msb::agent {
@@ -71,6 +75,42 @@ TEST_F(ExecGroupTest, EmptyGroupsBeneathGoWithIt) {
   groups_->Tidy();
   groups_->Sweep();
   EXPECT_FALSE(There("e1"));
+}
+
+TEST(SessionGroup, EndsWhatHasLeftTheProcessGroup) {
+  TestHost host(MakeSessionGroups({}));
+  ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+  auto id = host.Open(Shell("setsid sleep 1000 & echo $!; set -m; sleep 1000 & echo $!; wait"));
+  auto lines = [&] { return Split(host.exec(id).output[1], '\n'); };
+  ASSERT_TRUE(host.Until([&] { return lines().size() == 3; }));
+  host.Send({.type = protocol::Type::kKill, .exec = id});
+  ASSERT_TRUE(host.Until([&] { return host.exec(id).ended(); }));
+  EXPECT_EQ(TestHost::End(host.exec(id)), "signal 9");
+  for (size_t i = 0; i < 2; i++) {
+    pid_t pid = *ParseNumber<pid_t>(lines()[i]);
+    EXPECT_TRUE(host.Until([&] { return ::kill(pid, 0) == -1 && errno == ESRCH; }));
+  }
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+}
+
+TEST(SessionGroup, CountsWhatTheKernelKilledSinceItsStart) {
+  for (const char* text : {"oom_kill_disable 0\nunder_oom 0\noom_kill %\n",
+                           "low 0\nhigh 0\nmax 7\noom 3\noom_kill %\n"}) {
+    UniqueFd events = *sys::MemFd("events");
+    auto write = [&](char digit) {
+      std::string now(text);
+      now[now.find('%')] = digit;
+      ASSERT_TRUE(sys::WriteAllAt(events, std::as_bytes(std::span(now)), 0).ok());
+    };
+    write('2');
+    auto groups = MakeSessionGroups(*sys::Duplicate(events));
+    auto group = *groups->Take();
+    EXPECT_EQ(group->Usage({}).oom_kills, 0u);
+    write('3');
+    EXPECT_EQ(group->Usage({}).oom_kills, 1u);
+    EXPECT_EQ((*groups->Take())->Usage({}).oom_kills, 0u);
+  }
+  EXPECT_EQ((*MakeSessionGroups({})->Take())->Usage({}).oom_kills, 0u);
 }
 
 // Counts what the session asks for.

@@ -26,6 +26,7 @@
 
 #include "agent/accounts.h"
 #include "agent/boot_clock.h"
+#include "agent/first_process.h"
 #include "agent/port.h"
 #include "agent/reaper.h"
 #include "agent/root.h"
@@ -47,21 +48,6 @@ void Note(std::string_view line) {
 // A failure that the guest can live with.
 void Tolerate(std::string_view doing, const Result<void>& result) {
   if (!result.ok()) Note(Cat(doing, ": ", result.error().message()));
-}
-
-// What every child inherits, and what a process outside a machine may have been given.
-void PrepareProcess() {
-  sigset_t all;
-  sigfillset(&all);
-  ::sigprocmask(SIG_SETMASK, &all, nullptr);
-  // For the agent itself; an exec gets its own limit. No limit of processes but the cgroup's.
-  rlimit files = {524288, 524288};
-  ::setrlimit(RLIMIT_NOFILE, &files);
-  rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
-  ::setrlimit(RLIMIT_NPROC, &unlimited);
-  rlimit no_core = {0, RLIM_INFINITY};
-  ::setrlimit(RLIMIT_CORE, &no_core);
-  ::umask(022);
 }
 
 // 0, 1 and 2 must be taken before the first descriptor of ours: a child's dup2() would hit it.
@@ -288,7 +274,7 @@ void Guest::PowerOff(std::string_view reason) {
 }  // namespace
 
 void RunGuest() {
-  PrepareProcess();
+  PrepareFirstProcess();
   auto loop = event::Loop::Create();
   if (!loop.ok()) std::abort();
   Guest guest(*std::move(loop));

@@ -23,6 +23,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "sys/file.h"
 
 namespace msb::agent {
 namespace {
@@ -40,6 +41,7 @@ struct Child {
   const SpawnPlan* plan;
   rlimit open_files;
   bool change_user;
+  bool set_groups;
   SpawnStep step;
   int error;
   bool found;
@@ -96,7 +98,8 @@ __attribute__((no_sanitize("thread"))) int ChildMain(void* argument) {
   const Identity& who = plan.identity;
   // The raw calls: glibc's change every thread, by a protocol that memory shared with a parent
   // must not see.
-  if (child->change_user && (::syscall(SYS_setgroups, who.groups.size(), who.groups.data()) == -1 ||
+  if (child->change_user && ((child->set_groups && ::syscall(SYS_setgroups, who.groups.size(),
+                                                             who.groups.data()) == -1) ||
                              ::syscall(SYS_setresgid, who.gid, who.gid, who.gid) == -1 ||
                              ::syscall(SYS_setresuid, who.uid, who.uid, who.uid) == -1))
     Fail(child, SpawnStep::kUser);
@@ -161,10 +164,16 @@ rlimit OpenFiles() {
   return limit;
 }
 
-bool MustChange(const Identity& who) {
+bool MustChange(const Identity& who, bool one_id) {
   bool same = who.uid == ::geteuid() && who.gid == ::getegid();
   // Without privilege the supplementary groups are what they are.
-  return !same || (::geteuid() == 0 && !who.groups.empty());
+  return !same || (::geteuid() == 0 && !one_id && !who.groups.empty());
+}
+
+// user_namespaces(7); a guest that has no /proc at this time has all ids.
+bool SetgroupsDenied() {
+  auto text = sys::FindFileAt(sys::Cwd(), "/proc/self/setgroups", 64);
+  return text && *text && (*text)->starts_with("deny");
 }
 
 bool HasKey(const std::vector<std::string>& env, std::string_view key) {
@@ -219,7 +228,8 @@ SpawnPlan MakePlan(const protocol::ExecSpec& spec, Identity identity) {
 
 Spawner::Spawner()
     : stack_(::mmap(nullptr, kStackSize, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)),
+      one_id_(SetgroupsDenied()) {
   CHECK(stack_ != MAP_FAILED);
 }
 
@@ -235,7 +245,8 @@ Spawned Spawner::Spawn(const SpawnPlan& plan) {
               .env = env.data(),
               .plan = &plan,
               .open_files = OpenFiles(),
-              .change_user = MustChange(plan.identity),
+              .change_user = MustChange(plan.identity, one_id_),
+              .set_groups = !one_id_,
               .step = SpawnStep::kNone,
               .error = 0,
               .found = false};
@@ -254,14 +265,21 @@ Spawned Spawner::Spawn(const SpawnPlan& plan) {
   sigset_t all, before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  long pid = Clone3(&args, ChildMain, &child);
+  long pid = -1;
+  errno = ENOSYS;
+  if (clone3_works_) pid = Clone3(&args, ChildMain, &child);
+  if (pid == -1 && errno == ENOSYS && plan.cgroup_fd < 0) {
+    clone3_works_ = false;
+    pid = ::clone(ChildMain, static_cast<char*>(stack_) + kStackSize,
+                  CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
+  }
   int error = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 
   if (pid == -1) return {.step = SpawnStep::kClone, .error = error};
   if (child.step == SpawnStep::kNone) return {.pid = static_cast<pid_t>(pid)};
   // The child is a zombie; the agent's reaper takes it like any other.
-  return {.step = child.step, .error = child.error, .found = child.found};
+  return {.step = child.step, .error = child.error, .found = child.found, .one_id = one_id_};
 }
 
 protocol::ExecFailed Describe(const Spawned& failed, const SpawnPlan& plan) {
@@ -303,6 +321,8 @@ protocol::ExecFailed Describe(const Spawned& failed, const SpawnPlan& plan) {
       break;
     case SpawnStep::kUser:
       answer.message = Cat("change to uid ", plan.identity.uid, ": ", why);
+      if (failed.one_id)
+        answer.message += ": an ordinary user's process sandbox has one id; use --user root";
       break;
     case SpawnStep::kLimits:
       answer.message = Cat("open files limit: ", why);

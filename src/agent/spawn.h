@@ -49,6 +49,8 @@ struct Spawned {
   int error = 0;
   // A path of the plan exists, though none could be executed.
   bool found = false;
+  // There are no other ids here to change to.
+  bool one_id = false;
 };
 
 // The memory that children start on; one for all, as only one runs at a time until its exec.
@@ -64,6 +66,10 @@ class Spawner {
 
  private:
   void* stack_;
+  // A user namespace of an ordinary user, who has no right to give up groups.
+  bool one_id_;
+  // A filter that cannot see clone3's flags answers ENOSYS, as an old kernel would.
+  bool clone3_works_ = true;
 };
 
 // What the host is told of a failure.
