@@ -20,7 +20,8 @@ constexpr size_t kMostText = 64 * 1024;
 constexpr size_t kMostMountText = 4 << 20;
 constexpr size_t kMostThreads = 4096;
 constexpr size_t kLongestTarget = 256;
-constexpr const char* kNamespaceKinds[] = {"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"};
+constexpr const char* kNamespaceKinds[] = {"cgroup", "ipc",  "mnt",  "net",
+                                           "pid",    "time", "user", "uts"};
 
 bool IsGone(const Error& error) {
   return error.sys_errno() == ENOENT || error.sys_errno() == ESRCH;

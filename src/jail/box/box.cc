@@ -222,6 +222,7 @@ Result<Running> Start(const Spec& spec, std::optional<Step> fail_at) {
   running.has_terminal = plan.terminal;
   if (plan.terminal) running.terminal = TRY(Take(leash.first, kTerminal));
   if (plan.listen) running.listener = TRY(Take(leash.first, kListener));
+  running.command_is_init = plan.command_is_init;
   running.pidfd = std::move(child).Detach();
   running.status = std::move(status.read);
   running.leash = std::move(leash.first);
@@ -243,6 +244,8 @@ void Kill(Running& running) {
 Result<Exit> Reap(Running& running) {
   auto init = TRY(sys::Reap(running.pidfd, Deadline::Never()));
   running.pidfd.Reset();
+  if (running.command_is_init)
+    return Exit{init.signaled ? Exit::How::kSignaled : Exit::How::kExited, init.code};
   int32_t status[2];
   auto n = sys::ReadSome(running.status, std::as_writable_bytes(std::span(status)));
   if (init.signaled || init.code != 0 || !n || *n != sizeof status)

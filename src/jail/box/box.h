@@ -8,6 +8,10 @@
 // and dies with the caller; the kernel kills what is left in the PID namespace. A wall that cannot
 // be set up is an error that names the step; then nothing is left behind.
 //
+// A command that is an init itself takes the place of ours (Spec::command_is_init): the same
+// process, the same walls, and one exec at the end of the set-up. It dies with the caller too, and
+// is to end when its own channel does: the leash is not held by anybody then.
+//
 // Run by root, ids inside are a host-wide range of 65 536 that nobody else has; root trees and
 // binds are ID-mapped mounts, so what root owns outside root owns inside. Run by an ordinary user,
 // the one id inside is the user's.
@@ -44,6 +48,7 @@ struct Running {
   UniqueFd terminal;  // Our side of the sandbox's terminal, where there is one: to be taken.
   bool has_terminal = false;
   UniqueFd listener;  // Calls that the filter asks about, where it does: to be taken.
+  bool command_is_init = false;
   std::optional<jail::IdSlot> range;
   Facts facts;
   // The command could not be executed: kNotFound, else kPermissionDenied. The init has ended.
@@ -53,7 +58,7 @@ struct Running {
 // The caller has one thread. Returns after the command's exec.
 Result<Running> Start(const Spec& spec, std::optional<Step> fail_at = std::nullopt);
 
-// To the command's process group.
+// To the command's process group. Not for a command that is the init.
 Result<void> Signal(const Running& running, int signal);
 // Ends the sandbox at once; Reap() still follows.
 void Kill(Running& running);

@@ -116,6 +116,68 @@ TEST(Box, DiesWithItsParent) {
   EXPECT_EQ(ReadAllOf(pipe.read), "up\n");
 }
 
+std::string NamespaceOf(const char* kind) {
+  return *sys::ReadLinkAt(sys::Cwd(), Cat("/proc/self/ns/", kind));
+}
+
+TEST(Box, ACommandCanBeTheInit) {
+  auto pipe = *sys::MakePipe();
+  Spec spec = Shell("echo $$; exec readlink /proc/self/ns/time /proc/self/ns/pid");
+  spec.command_is_init = true;
+  spec.streams[1] = pipe.write.get();
+  auto ended = RunBox(spec);
+  EXPECT_EQ(ended.how, Exit::How::kExited);
+  EXPECT_EQ(ended.value, 0);
+  pipe.write.Reset();
+  auto lines = Split(ReadAllOf(pipe.read), '\n');
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0], "1");
+  // No fork puts it there.
+  EXPECT_NE(lines[1], NamespaceOf("time"));
+  EXPECT_NE(lines[2], NamespaceOf("pid"));
+  spec = Shell("kill -9 $$; exit 7");
+  spec.command_is_init = true;
+  EXPECT_EQ(RunBox(spec).value, 7) << "from inside nobody kills the first process";
+}
+
+TEST(Box, ACommandThatIsTheInitIsBehindTheSameWalls) {
+  auto pipe = *sys::MakePipe();
+  Spec spec = Shell("grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status");
+  spec.streams[1] = pipe.write.get();
+  ASSERT_EQ(RunBox(spec).value, 0);
+  spec.command_is_init = true;
+  ASSERT_EQ(RunBox(spec).value, 0);
+  pipe.write.Reset();
+  auto lines = Split(ReadAllOf(pipe.read), '\n');
+  ASSERT_EQ(lines.size(), 7u);
+  for (size_t i = 0; i < 3; i++) EXPECT_EQ(lines[i], lines[i + 3]);
+}
+
+TEST(Box, ACommandThatIsTheInitDiesWithItsParent) {
+  auto pipe = *sys::MakePipe();
+  pid_t parent = ::fork();
+  if (parent == 0) {
+    Spec spec = Shell("echo up; sleep 1000 & sleep 1000");
+    spec.command_is_init = true;
+    spec.streams[1] = pipe.write.get();
+    auto running = Start(spec);
+    ::pause();
+  }
+  pipe.write.Reset();
+  pollfd ready{pipe.read.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&ready, 1, 10'000), 1);
+  ASSERT_EQ(::kill(parent, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(parent, nullptr, 0), parent);
+  EXPECT_EQ(ReadAllOf(pipe.read), "up\n");
+  Spec spec = Shell("sleep 1000");
+  spec.command_is_init = true;
+  auto running = *Start(spec);
+  Kill(running);
+  auto ended = *Reap(running);
+  EXPECT_EQ(ended.how, Exit::How::kSignaled);
+  EXPECT_EQ(ended.value, SIGKILL);
+}
+
 TEST(Box, WhatCannotBeExecutedIsToldApart) {
   Spec spec = Shell("");
   spec.argv = {"nosuch"};
@@ -219,6 +281,25 @@ TEST(Box, WhoAsksAndIsNotAnsweredIsRefused) {
   EXPECT_THAT(running.facts.walls, testing::Not(testing::Contains("seccomp")));
   running.listener.Reset();
   EXPECT_EQ(Reap(running)->value, 3);
+}
+
+TEST(Box, AFailureOfACommandThatIsTheInitIsNamedAndLeavesNothing) {
+  Spec spec = Shell("exit 0");
+  spec.command_is_init = true;
+  auto before = Possessions();
+  for (Step step : {Step::kTimeNamespace, Step::kSession, Step::kInitConfine, Step::kSeccomp}) {
+    auto running = Start(spec, step);
+    ASSERT_FALSE(running.ok()) << StepName(step);
+    EXPECT_THAT(running.error().message(), HasSubstr(std::string(StepName(step))));
+    EXPECT_FALSE(HasChildren()) << StepName(step);
+  }
+  spec.argv = {"nosuch"};
+  {
+    auto running = *Start(spec);
+    EXPECT_TRUE(running.exec_error.has_value());
+    (void)Reap(running);
+  }
+  EXPECT_EQ(Possessions(), before);
 }
 
 TEST(Box, NamesWhatIsInForce) {

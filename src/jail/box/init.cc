@@ -11,6 +11,7 @@
 #include <linux/types.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -156,6 +157,12 @@ void Init::EnterTime() {
   Check(Step::kTimeNamespace, fd);
   Check(Step::kTimeNamespace, ::write(fd, plan_.time_offsets, std::strlen(plan_.time_offsets)));
   ::close(fd);
+  if (!plan_.command_is_init) return;
+  // No fork follows: exec would change over by itself only from Linux 6.3 on.
+  int own = ::open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+  Check(Step::kTimeNamespace, own);
+  Check(Step::kTimeNamespace, ::setns(own, CLONE_NEWTIME));
+  ::close(own);
 }
 
 void Init::EnterIds() {
@@ -288,6 +295,7 @@ void Init::RunCommand() {
   }
   Check(Step::kCapabilities, sys::RawKeepCapabilities(plan_.uid == 0 ? plan_.capabilities : 0));
   Check(Step::kDirectory, ::chdir(plan_.directory));
+  if (plan_.command_is_init) CheckParent(Step::kInitConfine);
   Confine();
   Exec();
 }
@@ -370,6 +378,7 @@ void Init::Run() {
   RaiseLoopback();
   BuildRoot(plan_, std::span(trees).first(count), *this);
   MakeTerminal();
+  if (plan_.command_is_init) RunCommand();
   Serve(Fork());
 }
 

@@ -135,6 +135,7 @@ struct Plan {
   const char* terminal_group;  // Of terminals: "5" where that is mapped.
   const char* hostname;
 
+  bool command_is_init;
   bool terminal;
   winsize terminal_size;
   bool terminal_streams[3];  // Which of 0, 1 and 2 it takes the place of.

@@ -97,6 +97,8 @@ struct Spec {
   std::optional<winsize> terminal;
   std::vector<int> keep_fds;            // Beside 0, 1 and 2, at the same numbers.
   const sys::Cgroup* cgroup = nullptr;  // Init and command start in it.
+  // The command is PID 1 itself, for one that reaps: there is no init of ours beside it.
+  bool command_is_init = false;
 };
 
 }  // namespace msb::box
