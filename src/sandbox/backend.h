@@ -30,11 +30,15 @@ struct MachineSpec {
   std::string kernel;
   std::string initramfs;
   bool verbose_console = false;
+  // Of a process sandbox: the agent's program, its name, and the tmpfs that takes the writes.
+  std::string agent;
+  std::string hostname;
+  uint64_t storage_bytes = 0;
 };
 
 struct MachineDescriptors {
-  UniqueFd root_disk;   // Read-only EROFS.
-  UniqueFd upper_disk;  // Writable ext4.
+  UniqueFd root_disk;   // Read-only EROFS; of a process sandbox the directory of its root tree.
+  UniqueFd upper_disk;  // Writable ext4; not of a process sandbox.
   UniqueFd agent;       // The machine's end of the agent channel: a stream socket.
   UniqueFd console;     // The machine's end of the guest's console: a stream socket.
   const sys::Cgroup* cgroup = nullptr;
@@ -86,8 +90,12 @@ std::unique_ptr<Backend> MakeQemuBackend(uint64_t tsc_khz);
 // `program`: the path of msb-vmm.
 std::unique_ptr<Backend> MakeVmmBackend(std::string program);
 
+// A process sandbox (jail/box), whose first process is msb-agent.
+std::unique_ptr<Backend> MakeProcessBackend();
+
 // What the host spends on a machine, the guest's memory included, for the cgroup.
 uint64_t QemuMemoryLimit(uint64_t guest_bytes);
 uint64_t VmmMemoryLimit(uint64_t guest_bytes);
+uint64_t ProcessMemoryLimit(uint64_t sandbox_bytes);
 
 }  // namespace msb::sandbox

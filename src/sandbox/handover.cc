@@ -14,6 +14,8 @@ struct msb::json::Fields<msb::sandbox::Handover> {
       Required<&H::vmm>("vmm"),
       Required<&H::kernel>("kernel"),
       Required<&H::initramfs>("initramfs"),
+      Required<&H::agent>("agent"),
+      Required<&H::root_locked>("root_locked"),
       Required<&H::runtime_dir>("runtime_dir"),
       Required<&H::bus_address>("bus_address"),
       Required<&H::boot_deadline_ms>("boot_deadline_ms"),

@@ -15,7 +15,8 @@ namespace msb::sandbox {
 inline constexpr int kHandoverControl = 3;   // A socket: the first client.
 inline constexpr int kHandoverSpec = 4;      // A sealed memfd: Handover as JSON.
 inline constexpr int kHandoverHome = 5;      // Directory.
-inline constexpr int kHandoverRootDisk = 6;  // Read-only.
+inline constexpr int kHandoverRoot = 6;      // The root disk, read-only, or a tree's directory.
+inline constexpr int kHandoverRootLock = 7;  // Of a root tree of the store; see root_locked.
 
 struct Handover {
   SandboxSpec spec;
@@ -23,6 +24,8 @@ struct Handover {
   std::string vmm;
   std::string kernel;
   std::string initramfs;
+  std::string agent;
+  bool root_locked = false;
   // The caller's $XDG_RUNTIME_DIR and $DBUS_SESSION_BUS_ADDRESS, where his manager may be; or
   // empty.
   std::string runtime_dir;

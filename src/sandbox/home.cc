@@ -97,11 +97,16 @@ Result<Home> Home::OpenFor(bool writing) {
   return Home(std::move(*dir), std::move(path));
 }
 
-Result<Parts> FindParts() {
+Result<Parts> FindParts(Isolation isolation) {
   std::string folder = ProgramFolder();
   Parts parts;
   parts.supervisor = TRY(FindPart(folder, "MICROSANDBOX_SUPERVISOR", "msb-supervisor",
                                   "install microsandbox again (tools/install)"));
+  if (isolation == Isolation::kProcess) {
+    parts.agent = TRY(FindPart(folder, "MICROSANDBOX_AGENT", "msb-agent",
+                               "install microsandbox again (tools/install)"));
+    return parts;
+  }
   parts.vmm = TRY(FindPart(folder, "MICROSANDBOX_VMM", "msb-vmm",
                            "install microsandbox again (tools/install)"));
   parts.kernel = TRY(FindPart(folder, "MICROSANDBOX_KERNEL", "vmlinux",

@@ -164,7 +164,7 @@ HostCheck CheckProgram(const std::string& name, const std::string& program,
 HostCheck CheckParts() {
   HostCheck check{.name = "guest",
                   .tried = "looked for the supervisor, the guest kernel and its initramfs"};
-  auto parts = FindParts();
+  auto parts = FindParts(Isolation::kVm);
   if (parts) {
     check.result = parts->kernel;
     return check;

@@ -70,7 +70,11 @@ class Reader {
         continue;
       }
       Part part = Part::kOther;
-      if (walls->parent == supervisor && init == 0) {
+      // A process sandbox has no init but its agent.
+      if (record_.isolation == Isolation::kProcess) {
+        part = walls->parent == supervisor && machine == 0 ? Part::kMachine : Part::kProgram;
+        if (part == Part::kMachine) machine = pid;
+      } else if (walls->parent == supervisor && init == 0) {
         part = Part::kJailInit;
         init = pid;
       } else if (walls->parent == init && init != 0 && machine == 0) {
@@ -100,7 +104,7 @@ class Reader {
                       .uid = record_.promised.machine_uid,
                       .cpus = record_.promised.cpus};
     if (part == Part::kSupervisor) expected.walls = record_.promised.supervisor_walls;
-    if (part == Part::kMachine) expected.walls = record_.promised.walls;
+    if (part == Part::kMachine || part == Part::kProgram) expected.walls = record_.promised.walls;
     if (part == Part::kJailInit) expected.walls = WallsOfInit(record_.promised.walls);
     std::vector<const jail::Namespaces*> others;
     if (own_) others.push_back(&*own_);
@@ -137,6 +141,8 @@ std::string_view Name(Part part) {
       return "jail init";
     case Part::kMachine:
       return "machine";
+    case Part::kProgram:
+      return "program";
     case Part::kOther:
       break;
   }

@@ -16,7 +16,9 @@
 
 namespace msb::sandbox {
 
-enum class Part : uint8_t { kSupervisor, kJailInit, kMachine, kOther };
+// kProgram: what the agent of a process sandbox has started; in a machine nobody outside sees
+// those.
+enum class Part : uint8_t { kSupervisor, kJailInit, kMachine, kProgram, kOther };
 std::string_view Name(Part part);
 
 enum class Verdict : uint8_t { kHolds, kDiffers, kUnknown };

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "jail/box/policy.h"
 #include "sandbox/in_force.h"
 
 namespace msb::sandbox {
@@ -184,9 +185,9 @@ Finding CompareThreads(const Expected& expected, const ProcessWalls& walls) {
 Finding CompareWall(const std::string& wall, const Expected& expected, const ProcessWalls& walls,
                     const std::vector<const jail::Namespaces*>& others) {
   static constexpr std::pair<std::string_view, std::string_view> kNamespaces[] = {
-      {"mount namespace", "mnt"}, {"pid namespace", "pid"}, {"network namespace", "net"},
-      {"ipc namespace", "ipc"},   {"uts namespace", "uts"}, {"cgroup namespace", "cgroup"},
-      {"user namespace", "user"}};
+      {"mount namespace", "mnt"}, {"pid namespace", "pid"},  {"network namespace", "net"},
+      {"ipc namespace", "ipc"},   {"uts namespace", "uts"},  {"cgroup namespace", "cgroup"},
+      {"user namespace", "user"}, {"time namespace", "time"}};
   for (const auto& [name, kind] : kNamespaces)
     if (wall == name) return CompareNamespace(wall, kind, walls, others);
   if (wall == "ids") return CompareIds(wall, walls, expected.uid, /*alone=*/true);
@@ -233,6 +234,7 @@ std::string_view PolicyOfThread(Part part, Isolation isolation, const ProcessWal
   if (part == Part::kSupervisor) return "supervisor";
   if (part == Part::kJailInit) return "jail init";
   if (part == Part::kOther) return "";
+  if (isolation == Isolation::kProcess) return box::DefaultPolicy().name;
   if (isolation != Isolation::kVm) return "qemu";
   std::string_view name = thread.status.name;
   if (thread.tid == walls.pid) return "vmm devices";
@@ -246,6 +248,7 @@ jail::Policy FindPolicy(std::string_view name) {
     if (policy.name == name) return policy;
   for (const jail::Policy& policy : jail::VmmPolicies())
     if (policy.name == name) return policy;
+  if (jail::Policy policy = box::DefaultPolicy(); policy.name == name) return policy;
   CHECK(jail::QemuPolicy().name == name);
   return jail::QemuPolicy();
 }

@@ -175,7 +175,11 @@ TEST(PolicyOfThread, GoesByTheClassOfTheThread) {
     walls.threads[2].status.name = name;
     EXPECT_EQ(policy(2), "") << name;
   }
-  for (std::string_view name : {"supervisor", "jail init", "qemu", "vmm devices", "vmm worker"})
+  for (Part part : {Part::kMachine, Part::kProgram})
+    EXPECT_EQ(PolicyOfThread(part, Isolation::kProcess, walls, walls.threads[0]),
+              "process sandbox");
+  for (std::string_view name :
+       {"supervisor", "jail init", "qemu", "vmm devices", "vmm worker", "process sandbox"})
     EXPECT_EQ(FindPolicy(name).name, name);
 }
 

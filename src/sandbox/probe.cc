@@ -85,14 +85,16 @@ KvmAnswer ProbeKvm(BorrowedFd cache_dir, ProbeMode mode, const char* device) {
 
 Result<Choice> ChooseIsolation(BorrowedFd cache_dir, std::optional<Isolation> asked,
                                std::optional<Isolation> required, const char* device) {
-  if (asked == Isolation::kProcess)
-    return Error(Code::kUnimplemented, "--isolation process: this build has no process yet")
-        .Remedy("leave --isolation out: the default is the strongest level this host can give");
   bool no_vm_asked = asked && *asked != Isolation::kVm;
-  if (required == Isolation::kVm && no_vm_asked)
+  // Strongest first: a larger one is a weaker wall.
+  if (required && asked && *asked > *required)
     return Error(Code::kInvalidArgument,
-                 Cat("--isolation ", Name(*asked), " contradicts --require vm"))
+                 Cat("--isolation ", Name(*asked), " contradicts --require ", Name(*required)))
         .Remedy("leave one of the two out");
+  if (asked == Isolation::kProcess)
+    return Choice{Isolation::kProcess,
+                  "isolation process: the host's own kernel behind namespaces and filters, no "
+                  "machine"};
   if (no_vm_asked) return Choice{Isolation::kVmEmulated, ""};
 
   auto kvm = ProbeKvm(cache_dir, ProbeMode::kCached, device);

@@ -111,12 +111,25 @@ TEST_F(Choosing, NeverSlidesToProcessAndNamesWhatItIsNot) {
   EXPECT_TRUE(choice->note.starts_with("isolation vm-emulated: ")) << choice->note;
 }
 
+TEST_F(Choosing, TakesProcessOnlyWhereItIsAskedForAndNamesIt) {
+  for (auto required : {std::optional<Isolation>(), std::optional(Isolation::kProcess)}) {
+    auto choice = ChooseIsolation(dir_, Isolation::kProcess, required, kDevice);
+    ASSERT_TRUE(choice);
+    EXPECT_EQ(choice->isolation, Isolation::kProcess);
+    EXPECT_TRUE(choice->note.starts_with("isolation process: ")) << choice->note;
+  }
+  Remember("no");
+  EXPECT_EQ(ChooseIsolation(dir_, std::nullopt, Isolation::kProcess, kDevice)->isolation,
+            Isolation::kVmEmulated);
+}
+
 TEST_F(Choosing, RefusesWhatItCannotGive) {
   Remember("no");
   for (auto [asked, required] :
        {std::pair(std::optional(Isolation::kVm), std::optional<Isolation>()),
         {std::nullopt, Isolation::kVm},
-        {Isolation::kProcess, std::nullopt},
+        {Isolation::kProcess, Isolation::kVm},
+        {Isolation::kProcess, Isolation::kVmEmulated},
         {Isolation::kVmEmulated, Isolation::kVm}}) {
     auto choice = ChooseIsolation(dir_, asked, required, kDevice);
     ASSERT_FALSE(choice);

@@ -84,7 +84,7 @@ TEST(RecordState, IsReadWhereTheWayOfTheCgroupIsNotNoted) {
 
 TEST(MachineMemoryLimit, HasRoomForADiskThatLiesInMemory) {
   SandboxSpec spec;
-  for (Isolation isolation : {Isolation::kVm, Isolation::kVmEmulated}) {
+  for (Isolation isolation : {Isolation::kVm, Isolation::kVmEmulated, Isolation::kProcess}) {
     spec.isolation = isolation;
     spec.memory_bytes = 64 * kMiB;
     spec.storage_bytes = 512 * kMiB;

@@ -71,15 +71,23 @@ Result<RecordInfo> FindSandbox(const Home& home, std::string_view name_or_id);
 // ../lib/microsandbox from it.
 struct Parts {
   std::string supervisor;
-  std::string vmm;
+  std::string vmm;  // These three of machines only,
   std::string kernel;
   std::string initramfs;
+  std::string agent;  // this one of process sandboxes only.
 };
-Result<Parts> FindParts();
+Result<Parts> FindParts(Isolation isolation);
 
-// Starts the supervisor of a new sandbox with this root disk and returns the first control
+// What a sandbox starts from: a root disk, open for reading; or, for a process sandbox, the
+// directory of a root tree and, where the store owns that, the lock that keeps it there.
+struct RootSource {
+  UniqueFd root;
+  UniqueFd lock;
+};
+
+// Starts the supervisor of a new sandbox with this root and returns the first control
 // connection. Errors of the set-up arrive on the connection (Client::Listener::OnError).
-Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, BorrowedFd root_disk,
+Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, const RootSource& root,
                        const Parts& parts);
 // A further connection to a running sandbox. kFailedPrecondition when it has ended.
 Result<UniqueFd> Connect(const Home& home, const RecordInfo& record);

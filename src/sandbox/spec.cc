@@ -92,6 +92,11 @@ Result<void> CheckSpec(const SandboxSpec& spec) {
   return {};
 }
 
+std::string HostnameOf(const SandboxSpec& spec, const std::string& id) {
+  if (!spec.hostname.empty()) return spec.hostname;
+  return spec.name.empty() ? id : spec.name;
+}
+
 std::string ToJson(const SandboxSpec& spec) { return json::Encode(spec); }
 
 Result<SandboxSpec> ParseSpec(std::string_view text) { return json::Decode<SandboxSpec>(text); }

@@ -53,6 +53,9 @@ struct SandboxSpec {
 // 1 TiB, the grammar of names. Errors name the option ("--memory 1M: ...") and the remedy.
 Result<void> CheckSpec(const SandboxSpec& spec);
 
+// As its programs see it: what was asked for, else its name, else its id.
+std::string HostnameOf(const SandboxSpec& spec, const std::string& id);
+
 std::string ToJson(const SandboxSpec& spec);
 Result<SandboxSpec> ParseSpec(std::string_view json);
 

@@ -24,7 +24,7 @@ Result<UniqueFd> HandoverFd(const Handover& handover) {
 
 }  // namespace
 
-Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, BorrowedFd root_disk,
+Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, const RootSource& root,
                        const Parts& parts) {
   Handover handover;
   handover.started_ns = MonotonicNs();
@@ -33,26 +33,27 @@ Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, BorrowedFd roo
   handover.vmm = parts.vmm;
   handover.kernel = parts.kernel;
   handover.initramfs = parts.initramfs;
+  handover.agent = parts.agent;
+  handover.root_locked = static_cast<bool>(root.lock);
   // The supervisor has no environment of its own.
   handover.runtime_dir = sys::GetEnv("XDG_RUNTIME_DIR").value_or("");
   handover.bus_address = sys::GetEnv("DBUS_SESSION_BUS_ADDRESS").value_or("");
   UniqueFd memory = TRY(HandoverFd(handover));
   auto pair = TRY(sys::MakeSocketPair());
   UniqueFd null = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));
-  auto child = TRY(sys::Spawn({
-                                  .argv = {"msb-supervisor"},
-                                  .program = parts.supervisor,
-                                  .env = {},
-                                  .workdir = "/",
-                                  .fds = {{null.get(), 0},
-                                          {null.get(), 1},
-                                          {pair.second.get(), kHandoverControl},
-                                          {memory.get(), kHandoverSpec},
-                                          {home.dir().get(), kHandoverHome},
-                                          {root_disk.get(), kHandoverRootDisk}},
-                                  .new_session = true,
-                              })
-                       .Context("start the supervisor"));
+  sys::SpawnOptions spawn{.argv = {"msb-supervisor"},
+                          .program = parts.supervisor,
+                          .env = {},
+                          .workdir = "/",
+                          .fds = {{null.get(), 0},
+                                  {null.get(), 1},
+                                  {pair.second.get(), kHandoverControl},
+                                  {memory.get(), kHandoverSpec},
+                                  {home.dir().get(), kHandoverHome},
+                                  {root.root.get(), kHandoverRoot}},
+                          .new_session = true};
+  if (root.lock) spawn.fds.push_back({root.lock.get(), kHandoverRootLock});
+  auto child = TRY(sys::Spawn(spawn).Context("start the supervisor"));
   // It lives on its own; when it ends before us, init or our own end reaps it.
   (void)std::move(child).Detach();
   return std::move(pair.first);

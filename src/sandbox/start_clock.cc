@@ -24,6 +24,8 @@ void StartClock::Mark(std::string_view step) {
 }
 
 void StartClock::AddGuestStages(const std::vector<protocol::BootStage>& stages) {
+  // Not a machine: nothing was reset.
+  if (stages.empty()) return;
   int64_t now = Now();
   uint64_t last = 0;
   for (const auto& stage : stages) last = std::max(last, stage.nanoseconds);

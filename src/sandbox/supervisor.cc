@@ -160,9 +160,7 @@ void Supervisor::AskToStop(std::chrono::milliseconds grace) {
 
 protocol::MachineConfig Supervisor::Config() {
   protocol::MachineConfig config;
-  config.hostname = !parts_.spec.hostname.empty() ? parts_.spec.hostname
-                    : !parts_.spec.name.empty()   ? parts_.spec.name
-                                                  : record_.id();
+  config.hostname = HostnameOf(parts_.spec, record_.id());
   config.realtime_ns = RealtimeNs();
   config.entropy.resize(kEntropyBytes);
   sys::FillRandom(std::as_writable_bytes(std::span(config.entropy)));

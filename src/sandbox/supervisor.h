@@ -36,11 +36,12 @@ struct SupervisorParts {
   std::optional<sys::CgroupHost> cgroup_host;  // Where `cgroup` was made.
   std::optional<sys::Cgroup> cgroup;
   std::unique_ptr<Backend> backend;
-  UniqueFd agent;     // Our end of the agent channel.
-  UniqueFd console;   // Our end of the guest's console.
-  UniqueFd listener;  // control.sock
-  UniqueFd control;   // The first client.
-  UniqueFd signals;   // SIGTERM and the like; may be invalid.
+  UniqueFd agent;      // Our end of the agent channel.
+  UniqueFd console;    // Our end of the guest's console.
+  UniqueFd listener;   // control.sock
+  UniqueFd control;    // The first client.
+  UniqueFd signals;    // SIGTERM and the like; may be invalid.
+  UniqueFd root_lock;  // Keeps the root tree of a process sandbox; may be invalid.
   std::chrono::milliseconds boot_deadline{60'000};
 };
 

@@ -7,7 +7,6 @@
 
 #include "base/text.h"
 #include "sandbox/cgroup_name.h"
-#include "sandbox/disk.h"
 
 namespace msb::sandbox {
 namespace {
@@ -16,6 +15,8 @@ namespace {
 // requests (util/thread-pool.c); QEMU ends when it cannot make one.
 constexpr uint32_t kHelperCpuMilli = 500;
 constexpr uint32_t kMachinePids = 96;
+// Generous, but an end: as the guest's own cgroup allows in a machine.
+constexpr uint32_t kSandboxPids = 16'384;
 // A manager answers within milliseconds, on a busy host after its first login within seconds; one
 // that hangs must not keep a sandbox from its start for ever.
 constexpr auto kManagerPatience = std::chrono::seconds(10);
@@ -52,6 +53,15 @@ Result<sys::CgroupHost> FindHost(ScopeAsked& asked, SupervisorParts& parts) {
   return sys::CgroupHost::Find(parts.spec.cgroup);
 }
 
+// A process sandbox is the programs alone, and one that is killed for memory leaves the others.
+sys::CgroupLimits LimitsOf(const SandboxSpec& spec, bool disk_in_memory) {
+  bool process = spec.isolation == Isolation::kProcess;
+  return {.memory_bytes = MachineMemoryLimit(spec, disk_in_memory),
+          .cpu_milli = spec.cpus * 1000 + (process ? 0 : kHelperCpuMilli),
+          .pids = process ? kSandboxPids : kMachinePids + spec.cpus,
+          .kill_as_one = !process};
+}
+
 }  // namespace
 
 ScopeAsked AskForScope(const Handover& handover, std::string_view id) {
@@ -67,26 +77,32 @@ ScopeAsked AskForScope(const Handover& handover, std::string_view id) {
 }
 
 uint64_t MachineMemoryLimit(const SandboxSpec& spec, bool disk_in_memory) {
-  uint64_t machine = spec.isolation == Isolation::kVm ? VmmMemoryLimit(spec.memory_bytes)
-                                                      : QemuMemoryLimit(spec.memory_bytes);
+  uint64_t machine = 0;
+  switch (spec.isolation) {
+    case Isolation::kVm:
+      machine = VmmMemoryLimit(spec.memory_bytes);
+      break;
+    case Isolation::kVmEmulated:
+      machine = QemuMemoryLimit(spec.memory_bytes);
+      break;
+    case Isolation::kProcess:
+      machine = ProcessMemoryLimit(spec.memory_bytes);
+      break;
+  }
   // Whoever writes a page of tmpfs is charged for it until the file is gone. Without room for all
   // of its disk the machine would be killed for using what --storage promises.
   if (!disk_in_memory) return machine;
   return machine + spec.storage_bytes + spec.storage_bytes / kNodeShare;
 }
 
-Result<void> MakeCgroup(BorrowedFd home, BorrowedFd disk, ScopeAsked asked,
+Result<void> MakeCgroup(BorrowedFd home, bool disk_in_memory, ScopeAsked asked,
                         SupervisorParts& parts) {
-  bool in_memory = TRY(LiesInMemory(disk).Context("the writable disk"));
   auto make = [&]() -> Result<void> {
     parts.cgroup_host = TRY(FindHost(asked, parts));
     std::string name = parts.cgroup_host->is_ours_alone() ? std::string(kMachineOfScope)
                                                           : CgroupName(home, parts.record->id());
     parts.cgroup =
-        TRY(sys::Cgroup::Create(*parts.cgroup_host, name,
-                                {.memory_bytes = MachineMemoryLimit(parts.spec, in_memory),
-                                 .cpu_milli = parts.spec.cpus * 1000 + kHelperCpuMilli,
-                                 .pids = kMachinePids + parts.spec.cpus}));
+        TRY(sys::Cgroup::Create(*parts.cgroup_host, name, LimitsOf(parts.spec, disk_in_memory)));
     return {};
   };
   auto made = make();

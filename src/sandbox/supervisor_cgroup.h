@@ -26,8 +26,9 @@ uint64_t MachineMemoryLimit(const SandboxSpec& spec, bool disk_in_memory);
 
 // Makes the machine's cgroup, with its limits, in the best place that this host offers. Limits that
 // cannot be set are named in `parts.state`; they are an error with --require-limits, and so is a
-// cgroup that was given and does not work. `disk`: the machine's writable one.
-Result<void> MakeCgroup(BorrowedFd home, BorrowedFd disk, ScopeAsked asked, SupervisorParts& parts);
+// cgroup that was given and does not work.
+Result<void> MakeCgroup(BorrowedFd home, bool disk_in_memory, ScopeAsked asked,
+                        SupervisorParts& parts);
 
 // After the machine's start, because a move takes up to 14 ms, in which the guest boots. In a scope
 // it has happened already.

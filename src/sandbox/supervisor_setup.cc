@@ -32,17 +32,20 @@ int64_t RealtimeNs() {
   return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
-Result<void> StartMachine(const Handover& handover, UniqueFd root_disk, UniqueFd upper_disk,
+Result<void> StartMachine(const Handover& handover, UniqueFd root, UniqueFd upper_disk,
                           SupervisorParts& parts) {
   TRY(parts.backend->Prepare({.cpus = parts.spec.cpus,
                               .memory_bytes = parts.spec.memory_bytes,
                               .kernel = handover.kernel,
                               .initramfs = handover.initramfs,
-                              .verbose_console = parts.spec.debug_console}));
+                              .verbose_console = parts.spec.debug_console,
+                              .agent = handover.agent,
+                              .hostname = HostnameOf(parts.spec, parts.record->id()),
+                              .storage_bytes = parts.spec.storage_bytes}));
   auto agent = TRY(sys::MakeSocketPair());
   auto console = TRY(sys::MakeSocketPair());
   auto facts = TRY(parts.backend->Start({
-      .root_disk = std::move(root_disk),
+      .root_disk = std::move(root),
       .upper_disk = std::move(upper_disk),
       .agent = std::move(agent.second),
       .console = std::move(console.second),
@@ -55,6 +58,19 @@ Result<void> StartMachine(const Handover& handover, UniqueFd root_disk, UniqueFd
   parts.state.ids = facts.ids;
   parts.state.machine_uid = facts.uid;
   return {};
+}
+
+std::unique_ptr<Backend> MakeBackend(Isolation isolation, const Handover& handover,
+                                     BorrowedFd cache) {
+  switch (isolation) {
+    case Isolation::kVm:
+      return MakeVmmBackend(handover.vmm);
+    case Isolation::kVmEmulated:
+      return MakeQemuBackend(HostTscKhz(cache));
+    case Isolation::kProcess:
+      break;
+  }
+  return MakeProcessBackend();
 }
 
 Result<void> Confine(SupervisorParts& parts) {
@@ -114,13 +130,20 @@ Result<std::unique_ptr<Supervisor>> SetUp(event::Loop& loop, SupervisorInput& in
   parts.state.supervisor_pid = ::getpid();
   parts.clock.Mark("record");
   UniqueFd cache = TRY(sys::EnsureDirectory(input.home, "cache", 0700));
-  UniqueFd upper = TRY(MakeDisk(cache, parts.record->dir(), parts.spec.storage_bytes));
-  parts.clock.Mark("disk");
-  TRY(MakeCgroup(input.home, upper, std::move(asked), parts));
+  UniqueFd upper;
+  // The writes of a process sandbox go to a tmpfs of its own: an ext4 image cannot be mounted in a
+  // user namespace.
+  bool in_memory = parts.spec.isolation == Isolation::kProcess;
+  if (!in_memory) {
+    upper = TRY(MakeDisk(cache, parts.record->dir(), parts.spec.storage_bytes));
+    in_memory = TRY(LiesInMemory(upper).Context("the writable disk"));
+    parts.clock.Mark("disk");
+  }
+  TRY(MakeCgroup(input.home, in_memory, std::move(asked), parts));
   parts.clock.Mark("cgroup");
-  parts.backend = parts.spec.isolation == Isolation::kVm ? MakeVmmBackend(handover.vmm)
-                                                         : MakeQemuBackend(HostTscKhz(cache));
-  TRY(StartMachine(handover, std::move(input.root_disk), std::move(upper), parts));
+  parts.backend = MakeBackend(parts.spec.isolation, handover, cache);
+  parts.root_lock = std::move(input.root_lock);
+  TRY(StartMachine(handover, std::move(input.root), std::move(upper), parts));
   parts.clock.Mark("machine started");
   TRY(LeaveCaller(parts));
   parts.listener = TRY(sys::ListenAt(parts.record->dir(), kControlSocket));

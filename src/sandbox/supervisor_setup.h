@@ -15,7 +15,8 @@ struct SupervisorInput {
   Handover handover;
   UniqueFd control;
   UniqueFd home;
-  UniqueFd root_disk;
+  UniqueFd root;       // The root disk, or the directory of a root tree.
+  UniqueFd root_lock;  // Of such a tree; may be invalid.
 };
 
 // The whole life of a supervisor. An error of the set-up has been told to the client already.

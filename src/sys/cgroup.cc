@@ -122,7 +122,7 @@ Result<void> Cgroup::SetLimits(const CgroupHost& host, const CgroupLimits& limit
       [&](const UniqueFd& dir) -> Result<void> {
         TRY(WriteCgroupFile(dir, "memory.max", memory));
         (void)WriteCgroupFile(dir, "memory.swap.max", "0");
-        // Half a machine is of no use to anybody.
+        if (!limits.kill_as_one) return {};
         return WriteCgroupFile(dir, "memory.oom.group", "1");
       });
   cpu_limited_ = attempt(
@@ -256,6 +256,14 @@ CgroupUsage Cgroup::Usage() const {
     if (auto kills = ReadKey(place.dir, "memory.oom_control", "oom_kill")) usage.oom_kills = kills;
   }
   return usage;
+}
+
+Result<UniqueFd> Cgroup::OpenMemoryEvents() const {
+  for (const Place& place : places_) {
+    auto file = OpenAt(place.dir, place.v2 ? "memory.events" : "memory.oom_control", O_RDONLY);
+    if (file || file.error().sys_errno() != ENOENT) return file;
+  }
+  return UniqueFd();
 }
 
 std::vector<std::string> Cgroup::Paths() const {

@@ -24,6 +24,9 @@ struct CgroupLimits {
   uint64_t memory_bytes = 0;  // With swap, where the host counts it.
   uint32_t cpu_milli = 0;     // Thousandths of one CPU.
   uint32_t pids = 0;
+  // Out of memory, version 2 kills all members: half a machine is of no use to anybody. Version 1
+  // kills one process either way.
+  bool kill_as_one = true;
 };
 
 struct CgroupUsage {
@@ -102,6 +105,9 @@ class Cgroup {
   // Removes the directories; done already is fine. Members must be gone (EBUSY otherwise).
   Result<void> Remove();
   CgroupUsage Usage() const;
+  // The file whose line `oom_kill` counts what Usage().oom_kills does, for whoever counts from
+  // inside; invalid where the host counts none.
+  Result<UniqueFd> OpenMemoryEvents() const;
 
   const std::string& name() const { return name_; }
   // Directories, for the record and for Landlock.

@@ -32,10 +32,26 @@ collect_ignore = [name for name, there in (("test_kvm.py", os.environ.get("MSB_T
                                            ("test_scope.py", os.path.isdir("/run/systemd/system"))) if not there]
 
 
+# The level that the suite runs on. `vm` is where KVM works and so the default; `process` is asked for at each start
+# that names no level itself; else the host's default is taken.
+ISOLATION = os.environ.get("MSB_TEST_ISOLATION", "")
+STARTS = ("exe", "x")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "root: needs root")
     # Orphans become our children: whatever our sandboxes leave running, we find below ourselves.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def pytest_collection_modifyitems(config, items):
+    """What is of machines does not apply to process sandboxes: not_on_process.py says each test and why."""
+    if ISOLATION != "process":
+        return
+    from not_on_process import reason
+    left_out = [item for item in items if reason(item.nodeid)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not reason(item.nodeid)]
 
 
 def processes():
@@ -99,7 +115,10 @@ class Msb:
                     "PATH": f"{BIN}:{os.environ['PATH']}"}
 
     def argv(self, *words):
-        return [str(BIN / "msb"), *map(str, words)]
+        words = [str(word) for word in words]
+        if ISOLATION == "process" and words and words[0] in STARTS and "--isolation" not in words:
+            words[1:1] = ["--isolation", ISOLATION]
+        return [str(BIN / "msb"), *words]
 
     def run(self, *words, expect=0, data=None, timeout=TIMEOUT, **how):
         """Runs to the end. stdin is /dev/null unless `data` (bytes) or stdin is given."""

@@ -46,8 +46,8 @@ def test_a_running_sandbox_is_removed_only_by_force(msb):
 def test_the_record_tells_walls_and_the_start(msb):
     msb.detached(name="web")
     record = json.loads(msb.out("inspect", "web"))
-    assert record["name"] == "web" and record["isolation"] in ("vm", "vm-emulated")
-    assert record["walls"] and "hello" in [step["step"] for step in record["start"]]
+    assert record["name"] == "web" and record["isolation"] in ("vm", "vm-emulated", "process")
+    assert record["walls"] and "hello received" in [step["step"] for step in record["start"]]
     assert json.loads(msb.out("inspect", record["id"][:6]))["id"] == record["id"]
     assert json.loads(msb.out("exe", "-d", "--json", "--quiet", msb.image))["id"]
 

@@ -17,8 +17,8 @@ SOON = 10
 ROUNDS = int(os.environ.get("MSB_CRASH_ROUNDS", "10"))
 
 
-# The program that is the machine, on either isolation.
-MACHINES = ("qemu-system", "msb-vmm")
+# The program that is the machine, on each isolation.
+MACHINES = ("qemu-system", "msb-vmm", "msb-agent")
 
 
 def named(*prefixes):

@@ -11,7 +11,7 @@ import uuid
 
 import pytest
 
-from conftest import Msb, cgroups, until
+from conftest import ISOLATION, Msb, cgroups, until
 from test_bad_input import elsewhere, refused
 from test_crash import MACHINES, kill, named, nothing_runs
 
@@ -184,7 +184,9 @@ def test_limits_that_cannot_be_set_are_named_in_one_line_and_in_the_record(msb, 
     assert len(lines) == 1 and lines[0].startswith("limits not set: memory, cpu and pids"), lines
     record = json.loads(msb.out("inspect", "box"))
     assert lines[0] == f"limits not set: {'; '.join(record['missing_limits'])} (msb inspect box)"
-    assert "memory: RLIMIT_AS" in record["limits"] and "cpu: none" in record["limits"]
+    # Programs reserve more address space than they use: QEMU's is known, anybody's is not.
+    instead = "memory: none" if ISOLATION == "process" else "memory: RLIMIT_AS"
+    assert instead in record["limits"] and "cpu: none" in record["limits"]
     msb.run("kill", "box")
     msb.run("rm", "box")
 

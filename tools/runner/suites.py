@@ -58,7 +58,8 @@ def test_user():
     return pwd.getpwnam(TEST_USER) if done.returncode == 0 else None
 
 
-def pytest(suite, as_user=False):
+def pytest(suite, as_user=False, isolation=""):
+    """`isolation`: the level that the suite asks for at each start; none: the host's default."""
     def run(log):
         if not list((ROOT / "tests" / suite).glob("test_*.py")):
             return counts.Counts()
@@ -74,13 +75,13 @@ def pytest(suite, as_user=False):
         # Short, because it becomes part of paths of sockets; and not below a private TMPDIR.
         place = pathlib.Path(tempfile.mkdtemp(prefix="msb-test.", dir="/var/tmp"))
         try:
-            return run_suite(log, suite, place, user)
+            return run_suite(log, suite, place, user, isolation)
         finally:
             shutil.rmtree(place, ignore_errors=True)
     return run
 
 
-def run_suite(log, suite, place, user):
+def run_suite(log, suite, place, user, isolation):
     os.chmod(place, 0o755)
     copy_for_all(place)
     home = place / "home"
@@ -93,6 +94,8 @@ def run_suite(log, suite, place, user):
         "MSB_TEST_IMAGES": str(place / "images"),
         "MICROSANDBOX_HOME": str(home / ".microsandbox"),
     }
+    if isolation:
+        env["MSB_TEST_ISOLATION"] = isolation
     command = ["env", "-i", *(f"{key}={value}" for key, value in env.items()), "python3", "-m", "pytest",
                "-q", "-p", "no:cacheprovider", "--tb=short", "--durations=10", f"--junitxml={junit}",
                f"--basetemp={home}/t"]

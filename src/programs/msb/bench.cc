@@ -110,15 +110,15 @@ Result<Start> StartOnce(const std::vector<std::string>& argv) {
 // What a cold start has to read from the disk again.
 Result<void> DropFromPageCache(const std::string& image) {
   auto home = TRY(sandbox::Home::Open());
-  auto root = TRY(FindRoot(home, image));
-  auto parts = TRY(sandbox::FindParts());
+  auto root = TRY(FindRoot(home, image, sandbox::Isolation::kVm));
+  auto parts = TRY(sandbox::FindParts(sandbox::Isolation::kVm));
   auto drop = [](BorrowedFd fd) -> Result<void> {
     (void)sys::Sync(fd);
     if (int error = ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED); error != 0)
       return Error::Errno("posix_fadvise", error);
     return {};
   };
-  TRY(drop(root.disk));
+  TRY(drop(root.source.root));
   for (const std::string& path : {parts.supervisor, parts.kernel, parts.initramfs}) {
     auto file = TRY(sys::OpenAt(sys::Cwd(), path, O_RDONLY));
     TRY(drop(file));
@@ -219,6 +219,10 @@ Result<std::vector<Start>> Measure(const BenchStartOptions& options) {
   std::string self = TRY(sys::ReadLinkAt(sys::Cwd(), "/proc/self/exe"));
   auto argv = CommandLineOf(options, self);
   // Fills the page cache, and fails before anything is counted.
+  if (options.cold && options.isolation == sandbox::Isolation::kProcess)
+    return Error(Code::kInvalidArgument,
+                 "--cold: a root tree is many files, which stay in the cache")
+        .Remedy("leave --cold out with --isolation process");
   if (!options.cold) TRY(StartOnce(argv));
   Progress progress(!options.json);
   std::vector<Start> starts;

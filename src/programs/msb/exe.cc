@@ -44,9 +44,9 @@ Result<Prepared> Prepare(const ExeOptions& options) {
   sandbox::Reconcile(home);
   auto choice = TRY(sandbox::ChooseIsolation(home.dir(), options.isolation, options.required));
   spec.isolation = choice.isolation;
-  auto parts = TRY(sandbox::FindParts());
-  Root root =
-      options.rootfs ? TRY(MakeRoot(home, *options.rootfs)) : TRY(FindRoot(home, options.image));
+  auto parts = TRY(sandbox::FindParts(spec.isolation));
+  Root root = options.rootfs ? TRY(MakeRoot(home, *options.rootfs, spec.isolation))
+                             : TRY(FindRoot(home, options.image, spec.isolation));
   spec.image = options.rootfs ? "" : root.image;
   spec.image_digest = root.digest;
   auto exec = TRY(MakeExecSpec(program, root.config, CurrentSurroundings()));
@@ -58,7 +58,7 @@ Result<Prepared> Prepare(const ExeOptions& options) {
 
 int RunAttached(const ExeOptions& options, Prepared& prepared, Clock::time_point began) {
   Format format = options.program.json ? Format::kJson : Format::kText;
-  auto socket = sandbox::Start(prepared.home, prepared.spec, prepared.root.disk, prepared.parts);
+  auto socket = sandbox::Start(prepared.home, prepared.spec, prepared.root.source, prepared.parts);
   if (!socket) {
     ReportError(options.program, socket.error());
     return Fail(socket.error(), format, kExitNotStarted);
@@ -94,7 +94,7 @@ int RunExe(const ExeOptions& options) {
     prepared->spec.main = prepared->exec;
   }
   auto socket =
-      sandbox::Start(prepared->home, prepared->spec, prepared->root.disk, prepared->parts);
+      sandbox::Start(prepared->home, prepared->spec, prepared->root.source, prepared->parts);
   if (!socket) {
     ReportError(options.program, socket.error());
     return Fail(socket.error(), format, kExitNotStarted);

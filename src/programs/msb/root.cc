@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Looks an image up, or starts msb-image for a one-off root disk.
+// Looks an image up; starts msb-image for a one-off root disk, or for an image's first root tree.
 
 #include "programs/msb/root.h"
 
 #include <fcntl.h>
+
+#include <cerrno>
 
 #include "base/text.h"
 #include "image/store/store.h"
@@ -31,8 +33,8 @@ Error NoSuchImage(const store::Store& store, const std::string& typed,
 // What the unpacker reports on its stdout is little; it read a stranger's archive.
 constexpr size_t kMaxReport = 64 * 1024;
 
-// The unpacker's error, {"error":{"message":…,"remedy":…}}, as ours.
-Error RefusalOf(const std::string& source, const std::string& report) {
+// The unpacker's error, {"error":{"message":…,"remedy":…}}, as ours. `what` was to be unpacked.
+Error RefusalOf(const std::string& what, const std::string& report) {
   auto field = [&](const char* name) -> Result<std::string> {
     auto document = TRY(json::Document::Parse(report, {.max_bytes = kMaxReport}));
     return TRY(TRY(document.root().Field("error")).Field(name)).String();
@@ -40,21 +42,68 @@ Error RefusalOf(const std::string& source, const std::string& report) {
   auto message = field("message");
   auto remedy = field("remedy");
   return Error(Code::kInvalidArgument,
-               Cat("--rootfs ", Escape(source, 200), ": ",
-                   message.ok() ? Escape(*message, 1000) : "no root disk could be made of it"))
+               Cat(what, ": ", message.ok() ? Escape(*message, 1000) : "it could not be unpacked"))
       .Remedy(remedy.ok() && !remedy->empty() ? Escape(*remedy, 1000)
                                               : "give a directory, or a tar that tar -t can list");
 }
 
+// Runs msb-image with these words and descriptors, and without a terminal.
+Result<void> RunUnpacker(const std::string& what, std::vector<std::string> words,
+                         std::vector<sys::SpawnOptions::PassedFd> fds) {
+  std::string program = TRY(FindImageProgram());
+  words.insert(words.begin(), program);
+  auto null = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));
+  auto report = TRY(sys::MakePipe());
+  fds.insert(fds.end(), {{null.get(), 0}, {report.write.get(), 1}});
+  auto child = TRY(sys::Spawn({.argv = std::move(words),
+                               .env = sys::CurrentEnvironment(),
+                               .fds = std::move(fds),
+                               .die_with_parent = true}));
+  report.write.Reset();
+  std::string said = TRY(sys::ReadAll(report.read, kMaxReport));
+  auto status = TRY(child.Wait(Deadline::Never()));
+  if (status.signaled)
+    return Error(Code::kUnavailable, Cat(what, ": msb-image was killed by signal ", status.code));
+  if (status.code != 0) return RefusalOf(what, said);
+  return {};
+}
+
+Result<store::OpenedTree> MakeTree(store::Store& store, const store::OpenedImage& opened) {
+  store::StagedTree staged = TRY(store.StageTree(opened.image));
+  TRY(RunUnpacker(Cat("image ", opened.image.reference.Familiar()),
+                  {"unpack-tree", "--disk-fd", "3", "--tree-fd", "4"},
+                  {{opened.disk.get(), 3}, {staged.root().get(), 4}}));
+  return std::move(staged).Commit();
+}
+
+// The directory itself.
+Result<Root> OpenTree(const std::string& source) {
+  std::string shown = Cat("--rootfs ", Escape(source, 200));
+  auto opened = sys::OpenAt(sys::Cwd(), source, O_RDONLY | O_DIRECTORY);
+  if (!opened && opened.error().sys_errno() == ENOTDIR)
+    return Error(Code::kInvalidArgument, Cat(shown, ": --isolation process takes a directory"))
+        .Remedy("make an image of the tar: msb image import NAME TAR");
+  return Root{{TRY(std::move(opened).Context(shown)), {}}, source, "", {}};
+}
+
 }  // namespace
 
-Result<Root> FindRoot(const sandbox::Home& home, const std::string& image) {
+Result<Root> FindRoot(const sandbox::Home& home, const std::string& image,
+                      sandbox::Isolation isolation) {
   auto resolution = TRY(store::Resolve(image));
   auto store = TRY(store::Store::Open(home.dir()));
   auto opened = TRY(store.OpenImage(resolution.reference));
   if (!opened) return NoSuchImage(store, image, resolution.reference);
-  return Root{std::move(opened->disk), resolution.reference.Familiar(),
-              opened->image.manifest.ToString(), std::move(opened->image.config)};
+  Root root{
+      {}, resolution.reference.Familiar(), opened->image.manifest.ToString(), opened->image.config};
+  if (isolation != sandbox::Isolation::kProcess) {
+    root.source.root = std::move(opened->disk);
+    return root;
+  }
+  auto tree = TRY(store.OpenTree(opened->image));
+  if (!tree) tree = TRY(MakeTree(store, *opened));
+  root.source = {std::move(tree->root), std::move(tree->lock)};
+  return root;
 }
 
 Result<std::string> FindImageProgram() {
@@ -69,28 +118,15 @@ Result<std::string> FindImageProgram() {
       .Remedy("install microsandbox completely: tools/install");
 }
 
-Result<Root> MakeRoot(const sandbox::Home& home, const std::string& source) {
-  std::string program = TRY(FindImageProgram());
+Result<Root> MakeRoot(const sandbox::Home& home, const std::string& source,
+                      sandbox::Isolation isolation) {
+  if (isolation == sandbox::Isolation::kProcess) return OpenTree(source);
   auto disk = TRY(sys::UnnamedFile(home.dir()));
-  auto null = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));
-  auto report = TRY(sys::MakePipe());
-  sys::SpawnOptions spawn{
-      .argv = {program, "unpack", "--output-fd", "3", "--quiet", "--", source},
-      .env = sys::CurrentEnvironment(),
-      .fds = {{null.get(), 0}, {report.write.get(), 1}, {disk.get(), 3}},
-      .die_with_parent = true,
-  };
-  auto child = TRY(sys::Spawn(spawn));
-  report.write.Reset();
-  std::string said = TRY(sys::ReadAll(report.read, kMaxReport));
-  auto status = TRY(child.Wait(Deadline::Never()));
-  if (status.signaled)
-    return Error(Code::kUnavailable, Cat("--rootfs ", Escape(source, 200),
-                                         ": msb-image was killed by signal ", status.code));
-  if (status.code != 0) return RefusalOf(source, said);
+  TRY(RunUnpacker(Cat("--rootfs ", Escape(source, 200)),
+                  {"unpack", "--output-fd", "3", "--quiet", "--", source}, {{disk.get(), 3}}));
   // The supervisor gets what cannot be written.
   auto read_only = TRY(sys::OpenAt(sys::Cwd(), Cat("/proc/self/fd/", disk.get()), O_RDONLY));
-  return Root{std::move(read_only), source, "", {}};
+  return Root{{std::move(read_only), {}}, source, "", {}};
 }
 
 }  // namespace msb::cli

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a sandbox's root disk comes from: an image of the store, or a tree made into one.
+// Where a sandbox's root comes from: an image of the store, or a tree of the user's.
 
 #pragma once
 
@@ -13,17 +13,21 @@
 namespace msb::cli {
 
 struct Root {
-  UniqueFd disk;       // Open for reading only.
+  sandbox::RootSource source;
   std::string image;   // As shown to people.
   std::string digest;  // Of the manifest; empty for a tree.
   store::ImageConfig config;
 };
 
-// kNotFound with a remedy and a suggestion.
-Result<Root> FindRoot(const sandbox::Home& home, const std::string& image);
+// kNotFound with a remedy and a suggestion. For a process sandbox the image's root tree, which is
+// made by msb-image when it is not there.
+Result<Root> FindRoot(const sandbox::Home& home, const std::string& image,
+                      sandbox::Isolation isolation);
 
-// Has msb-image write the directory or tar into a file without a name.
-Result<Root> MakeRoot(const sandbox::Home& home, const std::string& source);
+// Has msb-image write the directory or tar into a file without a name. A process sandbox uses the
+// directory where it lies, and never writes to it; it takes no tar.
+Result<Root> MakeRoot(const sandbox::Home& home, const std::string& source,
+                      sandbox::Isolation isolation);
 
 // msb-image: beside this program, else ../lib/microsandbox from it.
 Result<std::string> FindImageProgram();

@@ -95,7 +95,9 @@ std::string WallsText(const sandbox::RecordInfo& record, const sandbox::InForce&
   text += walls.Text(UseColor(1)) + "\n" + Threads(in_force, policies) + "\n";
   policies.erase("");
   for (std::string_view policy : policies) text += PolicyText(policy);
-  text += "  (...): with some arguments. Every other call ends the process (qemu: fails).\n";
+  text +=
+      "  (...): with some arguments. Every other call ends the process (qemu, process sandbox: "
+      "fails).\n";
   text +=
       "  Which filters a thread runs, the kernel shows nobody from outside: their number it "
       "does.\n";

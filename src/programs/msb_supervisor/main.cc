@@ -26,11 +26,15 @@ Result<msb::sandbox::SupervisorInput> TakeInput() {
   input.control = UniqueFd(sandbox::kHandoverControl);
   UniqueFd spec(sandbox::kHandoverSpec);
   input.home = UniqueFd(sandbox::kHandoverHome);
-  input.root_disk = UniqueFd(sandbox::kHandoverRootDisk);
-  for (const UniqueFd* fd : {&input.control, &spec, &input.home, &input.root_disk})
+  input.root = UniqueFd(sandbox::kHandoverRoot);
+  for (const UniqueFd* fd : {&input.control, &spec, &input.home, &input.root})
     TRY(msb::sys::SetCloseOnExec(*fd, true));
   if (::lseek(spec.get(), 0, SEEK_SET) == -1) return msb::Error::Errno("lseek the spec");
   input.handover = TRY(sandbox::ParseHandover(TRY(msb::sys::ReadAll(spec, size_t{1} << 20))));
+  if (input.handover.root_locked) {
+    input.root_lock = UniqueFd(sandbox::kHandoverRootLock);
+    TRY(msb::sys::SetCloseOnExec(input.root_lock, true));
+  }
   return input;
 }
 
