@@ -68,7 +68,7 @@ def test_a_host_that_has_everything():
     else:
         checks = doctor(expect=0)
     assert {"user namespaces", "namespaces", "landlock", "sandbox", "root from a directory", "overlay marks", "refused calls shown", "ids",
-            "security label", "limits"} == set(checks)
+            "security label", "limits", "bridge network"} == set(checks)
     for check in checks.values():
         assert set(check) == {"name", "state", "tried", "result", "cost", "fix"}
         assert check["state"] != "ok" or (check["cost"] is None and check["fix"] is None)

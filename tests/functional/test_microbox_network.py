@@ -256,15 +256,18 @@ def test_the_host_is_no_router_for_its_neighbours(world, box):
             world.on(world.host, "ip", "link", "del", "in0")
 
 
-def test_another_source_address_is_dropped(box):
-    """Whoever may change the sandbox's address gains nothing by it."""
-    change = ("ip addr flush dev eth0; ip addr add $1 dev eth0; ip route add 10.44.0.0/24 dev eth0; ip route add default via $2; " + HEAR)
-    script = ("set -- $(ip -4 -o addr show eth0 | { read _ _ _ a _; echo $a; }) $(ip route show default | { read _ _ g _; echo $g; }); ")
-    same = script + change.format(3, PUBLIC)
-    other = script + "shift; set -- 10.44.0.77/31 $1; " + change.format(3, PUBLIC)
-    words = ("--cap-add", "NET_ADMIN", "--", "sh", "-c")
-    assert box.run(*words, same, expect=None).stdout == f"from {HOST}\n"
-    assert box.run(*words, other, expect=None).stdout == ""
+@pytest.mark.parametrize("source, heard", [("", f"from {HOST}\n"), ("10.44.0.77", "")])
+def test_another_source_address_is_dropped(world, box, source, heard):
+    """Whoever may change the sandbox's address gains nothing by it; the host even has a way to that address."""
+    script = (f"{SAY_ADDRESS}; set -- $(ip route show default | {{ read _ _ g _; echo $g; }}) $(ip -4 -o addr show eth0 | {{ read _ _ _ a _; echo ${{a%/*}}; }});"
+              f"read x; ip addr flush dev eth0; ip addr add {source or '$2'}/31 dev eth0; ip route add $1 dev eth0 2> /dev/null;"
+              f"ip route add default via $1; {HEAR.format(3, PUBLIC)}")
+    with box.running("--cap-add", "NET_ADMIN", "--", "sh", "-c", script) as (process, address):
+        link = json.loads(world.on(world.host, "ip", "-j", "route", "get", address).stdout)[0]["dev"]
+        world.on(world.host, "ip", "route", "add", "10.44.0.77/32", "dev", link)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.read() == heard
 
 
 def test_there_is_no_ipv6(world, box):
@@ -377,3 +380,29 @@ def test_a_user_is_refused_what_would_go_around_the_rules(user_box):
         profile.write_text("allow socket family=AF_PACKET\n", encoding="ascii")
         for words in (("--allow-syscall", "socket"), ("--allow-syscall", "io_uring_setup"), ("--learn", f"{folder}/x"), ("--profile", profile)):
             assert "could go around" in user_box.run(*words, "--", "true", expect=125).stderr
+
+
+def test_connections_are_limited(world, box):
+    """The host has one table of them for all."""
+    script = f"""
+import socket, sys
+for port in range(20000, 26000):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("", port))
+        one.sendto(b"", ("{PUBLIC}", 9))
+print("sent", flush=True)
+sys.stdin.read()
+"""
+    system = [word for folder in ("/usr", "/lib", "/lib64") for word in ("--mount-ro", f"{folder}:{folder}")]
+    with box.running(*system, "--", "/usr/bin/python3", "-c", script) as (_, said):
+        assert said == "sent"
+        count = int(world.on(world.host, "cat", "/proc/sys/net/netfilter/nf_conntrack_count").stdout)
+        assert 4000 < count < 4200
+
+
+def test_the_doctor_tries_it_without_a_trace(world, tree):
+    for prefix in ([], ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]):
+        done = subprocess.run(["nsenter", f"--net=/proc/{world.host}/ns/net", f"--mount=/proc/{world.host}/ns/mnt", *prefix, f"{tree}/microbox",
+                               "--doctor", "--log-format", "json"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        bridge = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "bridge network"]
+        assert [check["state"] for check in bridge] == ["ok"]

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "programs/microbox/doctor.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "base/json_writer.h"
 #include "base/text.h"
+#include "network/host_check.h"
 #include "programs/microbox/limits.h"
 
 namespace msb::microbox {
@@ -26,11 +29,25 @@ HostCheck CheckLimits(const Options& options) {
   return check;
 }
 
+HostCheck CheckBridge() {
+  HostCheck check{.name = "bridge network",
+                  .tried = "make a link and rules in a network namespace, and take them away",
+                  .result = ::geteuid() == 0 ? "by the host" : "by pasta"};
+  auto tried = network::TryBridge();
+  if (tried) return check;
+  check.state = HostCheck::State::kLess;
+  check.result = tried.error().message();
+  check.cost = "--net bridge is refused";
+  check.fix = tried.error().remedy();
+  return check;
+}
+
 }  // namespace
 
 std::vector<HostCheck> Examine(const Options& options) {
   std::vector<HostCheck> checks = box::CheckHost();
   checks.push_back(CheckLimits(options));
+  checks.push_back(CheckBridge());
   return checks;
 }
 
