@@ -167,20 +167,19 @@ Result<Cgroup> Cgroup::Adopt(const CgroupHost& host, std::string_view name) {
 
 Result<std::vector<std::string>> Cgroup::ListOurs(const CgroupHost& host, std::string_view prefix) {
   std::vector<std::string> names;
-  for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
-    auto ours = OpenOurCgroups(host, hierarchy);
-    if (!ours) {
-      if (ours.error().code() == Code::kNotFound) continue;
-      return std::move(ours).error();
-    }
-    for (std::string& name : TRY(ListDirectory(*ours))) {
-      if (!name.starts_with(prefix)) continue;
-      auto info = TRY(FindAt(*ours, name));
-      if (info && S_ISDIR(info->st_mode)) names.push_back(std::move(name));
-    }
+  if (host.hierarchies.empty()) return names;
+  // What is anywhere is in the first: made there before the others, removed there after them.
+  auto ours = OpenOurCgroups(host, host.hierarchies.front());
+  if (!ours) {
+    if (ours.error().code() == Code::kNotFound) return names;
+    return std::move(ours).error();
+  }
+  for (std::string& name : TRY(ListDirectory(*ours))) {
+    if (!name.starts_with(prefix)) continue;
+    auto info = TRY(FindAt(*ours, name));
+    if (info && S_ISDIR(info->st_mode)) names.push_back(std::move(name));
   }
   std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
   return names;
 }
 
@@ -229,15 +228,15 @@ Result<void> Cgroup::Kill() const {
 }
 
 Result<void> Cgroup::Remove() {
-  Result<void> first;
-  for (Place& place : places_) {
-    place.dir.Reset();
-    if (::rmdir(place.path.c_str()) == -1 && errno != ENOENT && first.ok())
-      first = Error::Errno(Cat("rmdir ", place.path));
-  }
   into_fd_.Reset();
-  if (first.ok()) places_.clear();
-  return first;
+  // From the last to the first, where what remains is looked for.
+  while (!places_.empty()) {
+    places_.back().dir.Reset();
+    const std::string& path = places_.back().path;
+    if (::rmdir(path.c_str()) == -1 && errno != ENOENT) return Error::Errno(Cat("rmdir ", path));
+    places_.pop_back();
+  }
+  return {};
 }
 
 CgroupUsage Cgroup::Usage() const {

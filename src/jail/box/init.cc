@@ -61,16 +61,6 @@ class Init final : public Failure {
   Plan& plan_;
 };
 
-void ResetSignals() {
-  struct sigaction action;
-  std::memset(&action, 0, sizeof action);
-  action.sa_handler = SIG_DFL;
-  for (int signal = 1; signal < NSIG; signal++) ::sigaction(signal, &action, nullptr);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-}
-
 void Init::Fail(Step step, uint32_t index) {
   Report report{step, errno, index};
   [[maybe_unused]] ssize_t ignored = ::write(plan_.report, &report, sizeof report);
@@ -313,7 +303,8 @@ void Init::Serve(int command) {
   Check(Step::kInitConfine, ended);
   // Our program is the host's: nobody inside may reach it, or our memory, through /proc/1.
   Check(Step::kInitConfine, ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
-  Check(Step::kInitConfine, sys::RawDropCapabilities(1ull << 5 /* CAP_KILL */));
+  // The bounding set is for programs, and the filter below has no execve.
+  Check(Step::kInitConfine, sys::RawKeepCapabilities(1ull << 5 /* CAP_KILL */));
   Check(Step::kInitConfine, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
   CheckParent(Step::kInitConfine);
   Check(Step::kInitConfine,
@@ -357,7 +348,10 @@ void Init::Serve(int command) {
 }
 
 void Init::Run() {
-  ResetSignals();
+  // What is done at a signal was set back by clone3(); which are blocked is inherited.
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::umask(022);
   MoveDescriptors();
   CheckParent(Step::kParentAlive);
