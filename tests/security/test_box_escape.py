@@ -10,79 +10,14 @@ import pathlib
 import pty
 import shutil
 import subprocess
-import tarfile
 import tempfile
 
 import pytest
+from boxes import NOBODY, PROBE, Box
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BIN = pathlib.Path(os.environ.get("MSB_BIN", ROOT / "build/dev/bin"))
-PROBE = pathlib.Path(__file__).with_name("box_probe.py")
-NOBODY = 65534
 FIRST_ID, IDS = 0x78000000, 1024 * 65536
-IDENTITIES = ["root", "user"] if os.geteuid() == 0 else ["user"]
 # CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT SETFCAP
 TWELVE = "00000000800425fb"
-
-
-@pytest.fixture(scope="session")
-def place():
-    """Folders that an ordinary user can reach, whatever the modes above the checkout are."""
-    with tempfile.TemporaryDirectory(prefix="msb-box-", dir="/var/tmp") as top:
-        os.chmod(top, 0o755)
-        yield pathlib.Path(top)
-
-
-@pytest.fixture(scope="session")
-def program(place):
-    shutil.copy(BIN / "microbox", place)
-    shutil.copy(PROBE, place)
-    os.chmod(place / PROBE.name, 0o644)
-    return place / "microbox"
-
-
-@pytest.fixture(scope="session")
-def tree(place):
-    """The python image as a directory, owned by whoever runs the tests."""
-    tar = pathlib.Path(os.environ.get("MSB_TEST_IMAGES", place)) / "python.tar"
-    if not tar.exists():
-        subprocess.run([ROOT / "guest/images/python/build", "--tar", tar], check=True)
-    folder = place / "tree"
-    with tarfile.open(tar) as archive:
-        # Its devices are not for an ordinary user to make, and no sandbox shows them.
-        archive.extractall(folder, [member for member in archive if not member.isdev()])
-    return folder
-
-
-class Box:
-    def __init__(self, program, identity, tree):
-        self.identity = identity
-        self.program = program
-        self.tree = tree
-        self.prefix = []
-        if os.geteuid() == 0 and identity == "user":
-            self.prefix = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-
-    def command(self, *words, fs=None):
-        return [*self.prefix, str(self.program), "--fs", str(fs or self.tree), *map(str, words)]
-
-    def run(self, *words, expect=0, fs=None, prefix=(), **how):
-        how.setdefault("stdin", subprocess.DEVNULL)
-        done = subprocess.run([*prefix, *self.command(*words, fs=fs)], capture_output=True, text=True, timeout=60, **how)
-        if expect is not None:
-            assert done.returncode == expect, (words, done.returncode, done.stdout[-500:], done.stderr)
-        return done
-
-    def probe(self, *attempts, flags=(), **how):
-        done = self.run("--mount-ro", f"{self.program.with_name(PROBE.name)}:/probe.py", *flags, "--", "python3", "-B",
-                        "/probe.py", *attempts, **how)
-        answers = json.loads(done.stdout)
-        return answers[attempts[0]] if len(attempts) == 1 else answers
-
-
-@pytest.fixture(params=IDENTITIES)
-def box(request, program, tree):
-    return Box(program, request.param, tree)
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ LAB = ROOT / "tools/lab"
 KERNELS = ("6.12", "6.1")
 # Component tests whose kernel objects differ between a host and the lab (cgroups, namespaces, KVM), and
 # which of their tests.
-PROGRAMS = {"sys_component_test": "*", "jail_component_test": "*", "agent_component_test": "ExecGroup*",
-            "sandbox_component_test": "KvmProbe.*", "vmm_machine_component_test": "*OnTheHostsKvm"}
+PROGRAMS = {"sys_component_test": "*", "jail_component_test": "*", "box_component_test": "*",
+            "agent_component_test": "ExecGroup*", "sandbox_component_test": "KvmProbe.*",
+            "vmm_machine_component_test": "*OnTheHostsKvm"}
 
 
 @dataclasses.dataclass
