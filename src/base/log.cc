@@ -56,7 +56,8 @@ void SetLogging(const LogSettings& settings) {
 
 bool LogEnabled(LogLevel level) { return level <= g_level; }
 
-void WriteLog(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
+std::string LogLine(LogLevel level, std::string_view message,
+                    std::initializer_list<LogField> fields) {
   std::string line;
   if (g_json) {
     JsonWriter json;
@@ -77,7 +78,11 @@ void WriteLog(LogLevel level, std::string_view message, std::initializer_list<Lo
     line = Cat(kNames[static_cast<size_t>(level)], ": ", message);
     for (const LogField& field : fields) line += Cat(" ", field.key, "=", Escape(field.value));
   }
-  line += '\n';
+  return line + '\n';
+}
+
+void WriteLog(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
+  std::string line = LogLine(level, message, fields);
   // A log that cannot be written has nowhere to say so.
   [[maybe_unused]] ssize_t n = ::write(g_fd, line.data(), line.size());
 }

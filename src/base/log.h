@@ -44,6 +44,9 @@ void SetLogging(const LogSettings& settings);
 
 bool LogEnabled(LogLevel level);
 void WriteLog(LogLevel level, std::string_view message, std::initializer_list<LogField> fields);
+// What WriteLog() writes, for whoever writes it himself.
+std::string LogLine(LogLevel level, std::string_view message,
+                    std::initializer_list<LogField> fields);
 
 // "2026-01-31T23:59:59.007Z"
 std::string UtcText(std::chrono::seconds since_epoch, unsigned ms);

@@ -10,7 +10,7 @@ import tempfile
 import time
 
 import pytest
-from conftest import BIN
+from conftest import BIN, processes, until
 
 # The host's Python in an empty root: programs that make the calls they are told to.
 PYTHON = [BIN / "microbox", "--mount-ro", "/usr:/usr", "--mount-ro", "/bin:/bin", "--mount-ro", "/lib:/lib"]
@@ -143,6 +143,42 @@ def test_a_reader_of_stderr_that_has_stopped_delays_nothing():
         while os.read(ours, 65536):
             pass
         assert process.wait(30) == 0
+        os.close(ours)
+
+
+FILLS = """
+import os, threading
+def fill():
+    while True:
+        os.write(2, b"y" * 4096)
+for _ in range(4):
+    threading.Thread(target=fill, daemon=True).start()
+print("up", flush=True)
+for persona in range(1000, 3000):
+    call(ctypes.c_long(135), ctypes.c_long(persona))
+import time
+time.sleep(1000)
+"""
+
+
+def test_whoever_fills_stderr_meanwhile_gains_no_time():
+    ours, theirs = os.pipe()
+    process = subprocess.Popen([str(word) for word in (*PYTHON, *NO_LIMITS, "--log-denied", "--timeout", "2s", "--kill-after", "1s", "--",
+                                                       "/usr/bin/python3", "-Bc", CALLS + FILLS)],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    try:
+        # A little is read now and then, so that there is room for a moment.
+        began = time.monotonic()
+        while time.monotonic() - began < 2:
+            os.read(ours, 4096)
+            time.sleep(0.001)
+        # Nobody reads any more: microbox may wait with what it says at the end, not with the end of the sandbox.
+        until(lambda: process.pid not in {parent for parent, _, _ in processes().values()}, "the end of the sandbox", 10)
+    finally:
+        while os.read(ours, 65536):
+            pass
+        assert process.wait(30) == 124
         os.close(ours)
 
 

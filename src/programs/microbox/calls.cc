@@ -3,8 +3,12 @@
 
 #include "programs/microbox/calls.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <span>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -39,10 +43,17 @@ std::string Caller(BorrowedFd listener, const sys::AskedCall& call) {
   return Escape(*name, 64);
 }
 
-// A reader that has stopped reading does not stop us.
-bool CanWrite() {
-  pollfd wait{2, POLLOUT, 0};
-  return ::poll(&wait, 1, 0) == 1 && (wait.revents & POLLOUT) != 0;
+// Our stderr such that a reader who has stopped does not stop us. Pipes and terminals are opened
+// anew: whether a write waits is a property of the description, which others have too, and that
+// there is room is no promise where the sandbox writes to the same pipe. Else none.
+UniqueFd OpenWithoutWaiting() {
+  auto info = sys::Stat(Stderr());
+  if (!info) return {};
+  bool stream = S_ISFIFO(info->st_mode) || S_ISCHR(info->st_mode);
+  auto fd = stream ? sys::OpenAt(sys::Cwd(), "/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY)
+            : S_ISREG(info->st_mode) ? sys::Duplicate(Stderr())
+                                     : Error(Code::kUnimplemented, "no such stderr");
+  return fd ? *std::move(fd) : UniqueFd();
 }
 
 }  // namespace
@@ -79,7 +90,7 @@ Result<Calls> Calls::Make(Options& options) {
 
 void Calls::Begin(UniqueFd listener, bool live) {
   listener_ = std::move(listener);
-  live_ = live;
+  if (shown_ && live) live_ = OpenWithoutWaiting();
 }
 
 pollfd Calls::Prepare() const { return {listener_ && !Rests() ? listener_.get() : -1, POLLIN, 0}; }
@@ -118,25 +129,25 @@ Result<void> Calls::Answer(const sys::AskedCall& call) {
   if (learnt_) why = decision.by_rule ? "a rule denies it" : box::WhyNotLearnt(kind);
   bool goes_on = learnt_ && why.empty();
   bool first = refused_->Note(kind, error, goes_on, why);
-  if (first && shown_ && live_ && CanWrite()) TellFirst(refused_->kinds().back(), call);
+  if (first && live_) TellFirst(refused_->kinds().back(), call);
   return goes_on ? sys::ContinueAskedCall(listener_, call.id)
                  : sys::RefuseAskedCall(listener_, call.id, error);
 }
 
 void Calls::TellFirst(const box::Refusal& refusal, const sys::AskedCall& call) const {
   std::string by = Caller(listener_, call);
-  if (json_) {
-    WriteLog(LogLevel::kWarn, refusal.continued ? "system call learnt" : "system call refused",
-             {{"call", box::CallName(refusal.kind.number)},
-              {"arguments", box::KindArguments(refusal.kind)},
-              {"error", box::ErrorName(refusal.error)},
-              {"by", by}});
-    return;
-  }
-  (void)sys::WriteAll(
-      Stderr(),
-      Cat("microbox: ", refusal.continued ? "learnt: " : "refused: ", box::KindText(refusal.kind),
-          ": ", box::ErrorName(refusal.error), by.empty() ? "" : ", by ", by, "\n"));
+  std::string line = json_
+                         ? LogLine(LogLevel::kWarn,
+                                   refusal.continued ? "system call learnt" : "system call refused",
+                                   {{"call", box::CallName(refusal.kind.number)},
+                                    {"arguments", box::KindArguments(refusal.kind)},
+                                    {"error", box::ErrorName(refusal.error)},
+                                    {"by", by}})
+                         : Cat("microbox: ", refusal.continued ? "learnt: " : "refused: ",
+                               box::KindText(refusal.kind), ": ", box::ErrorName(refusal.error),
+                               by.empty() ? "" : ", by ", by, "\n");
+  // What finds no room is told at the end.
+  (void)sys::WriteSome(live_, std::as_bytes(std::span(line)));
 }
 
 Result<void> Calls::Finish() const {

@@ -59,7 +59,8 @@ class Calls {
   std::vector<box::CallRule> profile_;
   std::string command_;
   UniqueFd listener_;
-  bool shown_ = false, json_ = false, live_ = false, opens_sockets_ = false;
+  UniqueFd live_;  // Stderr, where a write never waits; where kinds are told when first seen.
+  bool shown_ = false, json_ = false, opens_sockets_ = false;
   size_t left_ = 0;  // Answers that may still be given in this window.
   Deadline window_ = Deadline::After({});
 };
