@@ -286,7 +286,8 @@ std::vector<Finding> CompareLimits(const std::vector<std::string>& promised,
                      : pids ? CgroupLimit(cgroups, {"pids.max"})
                             : CgroupLimit(cgroups, {"cpu.max", "cpu.cfs_quota_us"}));
     for (const auto& [name, line] :
-         {std::pair("RLIMIT_AS", "Max address space"), std::pair("RLIMIT_NPROC", "Max processes")})
+         {std::pair("RLIMIT_AS", "Max address space"), std::pair("RLIMIT_DATA", "Max data size"),
+          std::pair("RLIMIT_NPROC", "Max processes")})
       if (limit.find(name) != std::string::npos) {
         auto value = LimitOf(machine, line);
         note(name, value ? std::optional(Cat(name, " ", *value)) : std::nullopt);

@@ -87,11 +87,15 @@ Error Readable(Error error, const RootName& root) {
   return Error(error.code(), std::move(message)).Remedy(remedy);
 }
 
-MachineFacts Facts(const box::Facts& facts, const box::Running& running, bool counted) {
+// `memory`, `pids`: whether a cgroup limits them; else an rlimit does.
+MachineFacts Facts(const box::Running& running, bool memory, bool pids) {
+  const box::Facts& facts = running.facts;
   MachineFacts answer{facts.walls, facts.limits, facts.ids, ::geteuid()};
   if (running.range) answer.uid = running.range->id;
-  for (std::string& limit : answer.limits)
-    if (!counted && limit.starts_with("pids:")) limit = "pids: RLIMIT_NPROC";
+  for (std::string& limit : answer.limits) {
+    if (!memory && limit.starts_with("memory:")) limit = "memory: RLIMIT_DATA";
+    if (!pids && limit.starts_with("pids:")) limit = "pids: RLIMIT_NPROC";
+  }
   return answer;
 }
 
@@ -116,8 +120,12 @@ Result<MachineFacts> ProcessBackend::Start(MachineDescriptors descriptors) {
     spec.keep_fds = {events.get()};
     spec.argv.insert(spec.argv.end(), {"--memory-events", Cat(events.get())});
   }
-  bool counted = spec.cgroup != nullptr && spec.cgroup->LimitsPids();
-  if (!counted) spec.limits.push_back({RLIMIT_NPROC, {kMostProcesses, kMostProcesses}});
+  bool memory = spec.cgroup != nullptr && spec.cgroup->LimitsMemory();
+  bool pids = spec.cgroup != nullptr && spec.cgroup->LimitsPids();
+  // Of each program by itself, and of what it can write to alone: many reserve far more address
+  // space than they use, which RLIMIT_AS would count.
+  if (!memory) spec.limits.push_back({RLIMIT_DATA, {spec_.memory_bytes, spec_.memory_bytes}});
+  if (!pids) spec.limits.push_back({RLIMIT_NPROC, {kMostProcesses, kMostProcesses}});
   auto running = box::Start(spec);
   if (!running) return Readable(std::move(running).error(), root);
   if (running->exec_error) {
@@ -125,7 +133,7 @@ Result<MachineFacts> ProcessBackend::Start(MachineDescriptors descriptors) {
     return *std::move(running->exec_error);
   }
   running_ = *std::move(running);
-  return Facts(running_->facts, *running_, counted);
+  return Facts(*running_, memory, pids);
 }
 
 Result<void> ProcessBackend::Watch(event::Loop& loop, Watcher& watcher) {

@@ -2,6 +2,7 @@
 """Functional tests that are about machines, each with the reason why a process sandbox cannot be asked. Names are
 as pytest has them, without the folder; one without brackets is all of its parameters, one without `::` a file."""
 
+import os
 import re
 
 PARTS = "a process sandbox has neither guest kernel nor initramfs nor VMM; test_process.py: a missing agent"
@@ -10,6 +11,8 @@ TAR = "--rootfs with a tar is refused on process (test_process.py)"
 KERNEL = "the host's kernel is not the sandbox's to panic, reset or halt: the calls are refused"
 CGROUPS = "no cgroups can be made in a process sandbox; test_process.py: kills and out of memory without them"
 CONSOLE = "there is no kernel that fills a console"
+ONE_ID = "an ordinary user's process sandbox has one id"
+NO_CGROUP = "an ordinary user's sandbox has no cgroup here that would count its memory: test_process.py has the rlimit"
 NO_NEW_PRIVS = "setuid programs and file capabilities are out of force on process"
 
 REASONS = {
@@ -18,6 +21,7 @@ REASONS = {
     "test_bad_input.py::test_no_qemu_is_told": KVM,
     "test_bad_input.py::test_without_a_usable_kvm_the_emulated_machine_runs_and_says_so": KVM,
     "test_bad_input.py::test_a_damaged_disk_template_is_made_anew": "writes go to a tmpfs, not to a disk",
+    "test_bad_input.py::test_a_forbidden_kvm_is_told": KVM,
     "test_bad_input.py::test_absolute_names_links_and_devices_stay_inside": TAR,
     "test_bad_input.py::test_no_room_for_a_root_disk_is_told": TAR,
     "test_cli_lifetime.py::test_a_one_off_root_leaves_nothing_in_the_store": TAR,
@@ -49,6 +53,15 @@ REASONS = {
     "test_erofs.py": "root disks are mounted by hand there",
 }
 
+# Of an ordinary user's, beside those.
+USERS_REASONS = {
+    "test_cli_run.py::test_options_reach_the_program": ONE_ID,
+    "test_inside.py::test_su_changes_the_user": ONE_ID,
+    "test_inside.py::test_users_come_from_the_images_own_files": ONE_ID,
+    "test_cli_run.py::test_out_of_memory_is_137_and_named": NO_CGROUP,
+    "test_inside.py::test_a_memory_hog_is_named_and_its_sandbox_lives": NO_CGROUP,
+}
+
 
 def reason(nodeid):
     """Why the test is left out, or None."""
@@ -57,4 +70,6 @@ def reason(nodeid):
     for known in (name, re.sub(r"\[.*", "", name), name.split("::")[0]):
         if known in REASONS:
             return REASONS[known]
+        if os.geteuid() != 0 and known in USERS_REASONS:
+            return USERS_REASONS[known]
     return None

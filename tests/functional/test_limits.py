@@ -185,7 +185,7 @@ def test_limits_that_cannot_be_set_are_named_in_one_line_and_in_the_record(msb, 
     record = json.loads(msb.out("inspect", "box"))
     assert lines[0] == f"limits not set: {'; '.join(record['missing_limits'])} (msb inspect box)"
     # Programs reserve more address space than they use: QEMU's is known, anybody's is not.
-    instead = "memory: none" if ISOLATION == "process" else "memory: RLIMIT_AS"
+    instead = "memory: RLIMIT_DATA" if ISOLATION == "process" else "memory: RLIMIT_AS"
     assert instead in record["limits"] and "cpu: none" in record["limits"]
     msb.run("kill", "box")
     msb.run("rm", "box")

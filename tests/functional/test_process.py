@@ -13,6 +13,7 @@ import pytest
 
 from conftest import Msb, descendants, make_home, processes, remove_home, until
 from test_bad_input import elsewhere, refused
+from test_limits import without_cgroups
 
 PROCESS = ["--isolation", "process"]
 # A root's sandbox has ids of its own; an ordinary user's has the user's alone.
@@ -194,6 +195,14 @@ def test_a_memory_hog_is_named_and_its_sandbox_lives(msb, no_trace):
     assert status["outcome"]["kind"] == "signaled"
     msb.run("kill", "box")
     msb.run("rm", "box")
+
+
+def test_without_a_cgroup_each_program_is_limited_by_itself(msb, no_trace):
+    argv = msb.argv("exe", *PROCESS, "--memory", "96M", msb.image, "--", "sh", "-c",
+                    "x=x; while :; do x=$x$x; done; echo never")
+    done = subprocess.run([*without_cgroups(), *argv], env=msb.env, stdin=subprocess.DEVNULL, capture_output=True,
+                          timeout=60)
+    assert done.returncode not in (0, 125) and b"never" not in done.stdout and b"limits not set" in done.stderr, done
 
 
 def test_a_kill_takes_the_whole_session(box):

@@ -222,7 +222,7 @@ Result<Command> ParseUnpackTree(std::span<const std::string> arguments) {
   std::vector<std::string> rest = TRY(ApplyFlags(arguments, flags));
   if (options.disk_fd < 0 || options.tree_fd < 0 || !rest.empty())
     return Usage("unpack-tree needs --disk-fd and --tree-fd, and nothing else");
-  return Command(std::move(options));
+  return Command(options);
 }
 
 }  // namespace

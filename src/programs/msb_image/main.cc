@@ -53,8 +53,9 @@ int Run(const UnpackOptions& options) {
 
 int Run(const UnpackTreeOptions& options) {
   auto summary = UnpackTree(options);
-  int printed = Print(summary ? *summary : WriteReport(std::move(summary).error()));
-  return summary ? printed : kFailed;
+  if (summary) return Print(*summary);
+  (void)Print(WriteReport(std::move(summary).error()));
+  return kFailed;
 }
 
 int Run(const ShowText& show) { return Print(show.text); }
