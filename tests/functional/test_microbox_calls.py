@@ -91,38 +91,39 @@ def test_calls_that_the_user_denies_are_shown_too():
 
 
 FLOOD = """
-import threading
+import itertools, threading, time
 def flood():
     while True:
         call(ctypes.c_long(135), ctypes.c_long(next(numbers)))
-import itertools
 numbers = itertools.count(1000)
+print("up", flush=True)
 for _ in range(8):
     threading.Thread(target=flood, daemon=True).start()
-print("up", flush=True)
-import time
 time.sleep(1000)
 """
 
 
-def test_a_flood_of_refused_calls_delays_no_deadline_and_takes_no_memory(tmp_path):
+def test_a_flood_of_refused_calls_delays_no_signal_and_takes_no_memory():
     began = time.monotonic()
     with tempfile.TemporaryFile() as file:
-        process = subprocess.Popen([str(word) for word in (*PYTHON, "--log-denied", "--status-fd", file.fileno(), "--timeout", "4s", "--kill-after",
-                                                           "1s", "--", "/usr/bin/python3", "-Bc", CALLS + FLOOD)], pass_fds=[file.fileno()],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen([str(word) for word in (*PYTHON, "--log-denied", "--status-fd", file.fileno(), "--", "/usr/bin/python3", "-Bc",
+                                                           CALLS + FLOOD)], pass_fds=[file.fileno()], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout.readline() == b"up\n"
         time.sleep(2)
         status = pathlib.Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
         rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
         ticks = pathlib.Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
         busy = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+        elapsed = time.monotonic() - began
+        # Our signals come by the same loop as deadlines and answers do.
+        process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
         file.seek(0)
         said = json.loads(file.read())
-    assert process.returncode == 124 and time.monotonic() - began < 30
-    assert len(said["refused"]) <= 256 and said["refused_others"] > 1000
-    assert rss < 8 << 10 and busy < 1.5, (rss, busy)
+    assert process.returncode == 143
+    assert len(said["refused"]) <= 256 and said["refused_others"] > 0
+    assert rss < 8 << 10 and busy < 0.8 * elapsed, (rss, busy, elapsed)
 
 
 def test_a_reader_of_stderr_that_has_stopped_delays_nothing():
