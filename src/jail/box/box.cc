@@ -68,8 +68,7 @@ Result<Cloned> CloneInit(const Spec& spec, Plan& plan) {
   clone_args args;
   std::memset(&args, 0, sizeof args);
   int pidfd = -1;
-  args.flags =
-      CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+  args.flags = CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
   if (plan.own_network) args.flags |= CLONE_NEWNET;
   if (plan.own_users) args.flags |= CLONE_NEWUSER;
   if (spec.cgroup != nullptr && spec.cgroup->into_fd()) {

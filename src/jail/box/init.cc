@@ -61,6 +61,18 @@ class Init final : public Failure {
   Plan& plan_;
 };
 
+// CLONE_CLEAR_SIGHAND would leave those ignored that the caller ignores: SIGCHLD, for one, without
+// which nobody is reaped.
+void ResetSignals() {
+  struct sigaction action;
+  std::memset(&action, 0, sizeof action);
+  action.sa_handler = SIG_DFL;
+  for (int signal = 1; signal < NSIG; signal++) ::sigaction(signal, &action, nullptr);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
 void Init::Fail(Step step, uint32_t index) {
   Report report{step, errno, index};
   [[maybe_unused]] ssize_t ignored = ::write(plan_.report, &report, sizeof report);
@@ -348,10 +360,7 @@ void Init::Serve(int command) {
 }
 
 void Init::Run() {
-  // What is done at a signal was set back by clone3(); which are blocked is inherited.
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ResetSignals();
   ::umask(022);
   MoveDescriptors();
   CheckParent(Step::kParentAlive);
