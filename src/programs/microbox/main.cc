@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // microbox: a command in a process sandbox. Options, limits, start, wait, one exit code.
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -101,6 +102,8 @@ int Run(Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Whoever ignores it hands that on, and then the kernel reaps our children itself.
+  ::signal(SIGCHLD, SIG_DFL);
   std::vector<std::string_view> words(argv + 1, argv + argc);
   auto options = msb::microbox::ParseOptions(words);
   if (!options) return Fail(options.error(), kNotStarted);
