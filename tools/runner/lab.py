@@ -99,12 +99,13 @@ ON_VM_ENVIRONMENT = {"MSB_TEST_ISOLATION": "vm", "MSB_TEST_HOMES": "/lab/ext4", 
 
 def pytest_on_vm(what, lab, env):
     """The words that run pytest with `what` in a lab of its own, where KVM works and the default isolation is
-    vm. `lab`: more options of tools/lab."""
+    vm. It names each test before it runs: a lab that stands still is ended, and its log must say where.
+    `lab`: more options of tools/lab."""
     settings = [word for name, value in {**env, **ON_VM_ENVIRONMENT}.items() for word in ("--env", f"{name}={value}")]
-    return [LAB, *lab, *settings, "--", "python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", *what]
+    return [LAB, *lab, *settings, "--", "python3", "-m", "pytest", "-v", "-p", "no:cacheprovider", "--tb=short", *what]
 
 
-def on_kvm(suite, select=None, timeout=900, init="plain"):
+def on_kvm(suite, select=None, timeout=1500, init="plain"):
     """A suite of the built programs as it is, where KVM works and the default isolation is vm. `suite` is a
     folder or file of tests/."""
     def run(log):

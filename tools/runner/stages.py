@@ -178,7 +178,7 @@ STAGES = [
     Stage("boots", "tests/vmm: msb-vmm alone on KVM, each end of a machine", lab.on_kvm("vmm"),
           ("release", "guest", "images", "lab"), place=IN_LAB),
     Stage("functional-vm", "tests/functional on isolation vm: a choice of them; tools/soak vm runs all",
-          lab.on_kvm("functional", lab.ON_VM, timeout=1500), ("release", "guest", "images", "lab"), place=IN_LAB),
+          lab.on_kvm("functional", lab.ON_VM), ("release", "guest", "images", "lab"), place=IN_LAB),
     Stage("systemd", "transient scopes, of root and of an ordinary user, in a lab whose init is systemd",
           lab.on_kvm("functional/test_scope.py", init="systemd"), ("release", "guest", "images", "lab"), place=IN_LAB),
 ]
