@@ -43,7 +43,8 @@ class KeeperTest : public testing::Test {
  protected:
   void SetUp() override {
 #if defined(__SANITIZE_THREAD__)
-    GTEST_SKIP() << "ThreadSanitizer's own thread: the kernel lets nobody with threads unshare users";
+    GTEST_SKIP()
+        << "ThreadSanitizer's own thread: the kernel lets nobody with threads unshare users";
 #endif
     sys::Pipe up = *sys::MakePipe(), down = *sys::MakePipe();
     stop_ = std::move(down.write);
