@@ -135,6 +135,9 @@ class Stage:
     place: str = "here"  # Where its tests run, for the closing summary.
 
 
+# Files of tests/functional that start no sandbox by msb: they ask no isolation of it.
+NOT_OF_MSB = ("test_microbox*.py", "test_erofs.py")
+
 STAGES = [
     Stage("format", "clang-format over the tree", check("format")),
     Stage("layers", "src/LAYERS against the includes and ARCHITECTURE.md", check("layers")),
@@ -162,12 +165,13 @@ STAGES = [
           ("release", "guest", "images")),
     Stage("security", "tests/security, as the caller", suites.pytest("security"),
           ("release", "guest", "images")),
-    Stage("functional-user", "tests/functional, as an ordinary user",
-          suites.pytest("functional", as_user=True), ("release", "guest", "images")),
-    Stage("functional-process", "tests/functional on isolation process: all but what is of machines",
-          suites.pytest("functional", isolation="process"), ("release", "guest", "images")),
+    Stage("functional-user", "tests/functional, as an ordinary user: all but what is inside, the same for everybody",
+          suites.pytest("functional", as_user=True, leave_out=["test_inside.py"]), ("release", "guest", "images")),
+    Stage("functional-process", "tests/functional on isolation process: all but what is of machines or of microbox",
+          suites.pytest("functional", isolation="process", leave_out=NOT_OF_MSB), ("release", "guest", "images")),
     Stage("functional-process-user", "the same as an ordinary user",
-          suites.pytest("functional", as_user=True, isolation="process"), ("release", "guest", "images")),
+          suites.pytest("functional", as_user=True, isolation="process", leave_out=NOT_OF_MSB),
+          ("release", "guest", "images")),
     Stage("security-user", "tests/security, as an ordinary user",
           suites.pytest("security", as_user=True), ("release", "guest", "images")),
     Stage("lab", "the KVM lab itself: its runs, its machine, its end", lab.itself, ("release",), True, IN_LAB),

@@ -58,8 +58,9 @@ def test_user():
     return pwd.getpwnam(TEST_USER) if done.returncode == 0 else None
 
 
-def pytest(suite, as_user=False, isolation=""):
-    """`isolation`: the level that the suite asks for at each start; none: the host's default."""
+def pytest(suite, as_user=False, isolation="", leave_out=()):
+    """`isolation`: the level that the suite asks for at each start; none: the host's default. `leave_out`: files
+    that another stage runs and that would see no difference here."""
     def run(log):
         if not list((ROOT / "tests" / suite).glob("test_*.py")):
             return counts.Counts()
@@ -75,13 +76,13 @@ def pytest(suite, as_user=False, isolation=""):
         # Short, because it becomes part of paths of sockets; and not below a private TMPDIR.
         place = pathlib.Path(tempfile.mkdtemp(prefix="msb-test.", dir="/var/tmp"))
         try:
-            return run_suite(log, suite, place, user, isolation)
+            return run_suite(log, suite, place, user, isolation, leave_out)
         finally:
             shutil.rmtree(place, ignore_errors=True)
     return run
 
 
-def run_suite(log, suite, place, user, isolation):
+def run_suite(log, suite, place, user, isolation, leave_out):
     os.chmod(place, 0o755)
     copy_for_all(place)
     home = place / "home"
@@ -98,7 +99,7 @@ def run_suite(log, suite, place, user, isolation):
         env["MSB_TEST_ISOLATION"] = isolation
     command = ["env", "-i", *(f"{key}={value}" for key, value in env.items()), "python3", "-m", "pytest",
                "-q", "-p", "no:cacheprovider", "--tb=short", "--durations=10", f"--junitxml={junit}",
-               f"--basetemp={home}/t"]
+               f"--basetemp={home}/t", *(f"--ignore-glob=*/{name}" for name in leave_out)]
     if user:
         os.chown(home, user.pw_uid, user.pw_gid)
         command = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups",
