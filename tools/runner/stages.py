@@ -122,7 +122,8 @@ def images(log):
     folder = suites.image_folder()
     log.must("guest/images/test/build", "--tar", folder / "busybox.tar")
     log.must("guest/images/python/build", "--tar", folder / "python.tar")
-    return counts.Counts(passed=2)
+    log.must("guest/images/workloads/build", "--tar", suites.tree_folder() / "workloads.tar.zst")
+    return counts.Counts(passed=3)
 
 
 @dataclasses.dataclass

@@ -31,6 +31,13 @@ def image_folder():
     return folder
 
 
+def tree_folder():
+    """The tree of tests/functional/test_microbox_workloads.py: large, so only where it is used."""
+    folder = pathlib.Path(cache()) / "test-trees"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def copy_for_all(place):
     """place/bin and place/lib/microsandbox as installed, place/tests, place/images, place/guest."""
     shutil.copytree(RELEASE / "lib", place / "lib")
@@ -85,6 +92,9 @@ def pytest(suite, as_user=False, isolation="", leave_out=()):
 def run_suite(log, suite, place, user, isolation, leave_out):
     os.chmod(place, 0o755)
     copy_for_all(place)
+    if suite == "functional" and not isolation:
+        shutil.copytree(tree_folder(), place / "trees")
+        subprocess.run(["chmod", "-R", "a+rX", place / "trees"], check=True)
     home = place / "home"
     home.mkdir()
     junit = home / "junit.xml"
@@ -92,7 +102,7 @@ def run_suite(log, suite, place, user, isolation, leave_out):
         "PATH": f"{place}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(home), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1",
         "MSB_BIN": str(place / "bin"), "MSB_TESTCASES": str(place / "testcases"),
-        "MSB_TEST_IMAGES": str(place / "images"),
+        "MSB_TEST_IMAGES": str(place / "images"), "MSB_TEST_TREES": str(place / "trees"),
         "MICROSANDBOX_HOME": str(home / ".microsandbox"),
     }
     if isolation:
