@@ -24,7 +24,8 @@ struct Loop::Watcher {
 struct Loop::Alarm {
   std::function<void()> call;
   bool pending = true;
-  std::multimap<Clock::time_point, std::shared_ptr<Alarm>>::iterator place;
+  Alarms::iterator place;
+  Alarms::node_type spare;  // When it was called: its place's memory, for Again().
 };
 
 namespace {
@@ -93,6 +94,15 @@ Loop::Timer& Loop::Timer::operator=(Timer&& other) noexcept {
 }
 
 bool Loop::Timer::pending() const { return alarm_ != nullptr && alarm_->pending; }
+
+bool Loop::Timer::Again(Clock::duration delay) {
+  if (alarm_ == nullptr || alarm_->spare.empty()) return false;
+  alarm_->spare.key() = Clock::now() + delay;
+  alarm_->spare.mapped() = alarm_;
+  alarm_->pending = true;
+  alarm_->place = loop_->alarms_.insert(std::move(alarm_->spare));
+  return true;
+}
 
 void Loop::Timer::Cancel() {
   if (pending()) {
@@ -180,8 +190,9 @@ Result<void> Loop::RunOnce(Deadline deadline) {
 void Loop::RunAlarms() {
   auto now = Clock::now();
   while (!alarms_.empty() && alarms_.begin()->first <= now) {
-    auto alarm = alarms_.begin()->second;
-    alarms_.erase(alarms_.begin());
+    auto place = alarms_.extract(alarms_.begin());
+    auto alarm = std::move(place.mapped());
+    alarm->spare = std::move(place);
     alarm->pending = false;
     alarm->call();
   }

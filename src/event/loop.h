@@ -38,6 +38,7 @@ struct Ready {
 class Loop {
   struct Watcher;
   struct Alarm;
+  using Alarms = std::multimap<Clock::time_point, std::shared_ptr<Alarm>>;
 
  public:
   // Watching of one descriptor, which must stay open while this lives.
@@ -67,6 +68,9 @@ class Loop {
     ~Timer() { Cancel(); }
     void Cancel();
     bool pending() const;
+    // After it was called and was not cancelled: once more, `delay` from now. Allocates nothing.
+    // False when there is nothing to call.
+    bool Again(Clock::duration delay);
 
    private:
     friend class Loop;
@@ -105,7 +109,7 @@ class Loop {
   UniqueFd wake_;  // An eventfd that Post() rings.
   std::map<uint64_t, std::shared_ptr<Watcher>> watchers_;
   uint64_t next_id_ = 1;  // 0 is wake_.
-  std::multimap<Clock::time_point, std::shared_ptr<Alarm>> alarms_;
+  Alarms alarms_;
   std::mutex posted_mutex_;
   std::vector<std::function<void()>> posted_;
   bool stop_ = false;

@@ -76,6 +76,31 @@ TEST(Loop, TimersFireInOrderAndACancelledOneDoesNot) {
   EXPECT_FALSE(late.pending());
 }
 
+TEST(Loop, ATimerThatWasCalledCanBeSetAgain) {
+  auto loop = *Loop::Create();
+  int calls = 0;
+  Loop::Timer timer;
+  EXPECT_FALSE(timer.Again(milliseconds(1)));
+  timer = loop->After(milliseconds(1), [&] {
+    // From within its own call, too.
+    bool again = ++calls == 2 && timer.Again(milliseconds(1));
+    if (!again) loop->Stop();
+  });
+  EXPECT_FALSE(timer.Again(milliseconds(1))) << "it is pending";
+  ASSERT_TRUE(loop->Run());
+  EXPECT_EQ(calls, 1);
+  EXPECT_FALSE(timer.pending());
+  EXPECT_TRUE(timer.Again(milliseconds(1)));
+  EXPECT_TRUE(timer.pending());
+  ASSERT_TRUE(loop->Run());
+  EXPECT_EQ(calls, 3);
+  EXPECT_TRUE(timer.Again(milliseconds(1)));
+  timer.Cancel();
+  EXPECT_FALSE(timer.Again(milliseconds(1)));
+  ASSERT_TRUE(loop->RunOnce(Deadline::After(milliseconds(5))));
+  EXPECT_EQ(calls, 3);
+}
+
 TEST(Loop, InterestCanBeTakenAwayAndGivenBack) {
   auto loop = *Loop::Create();
   auto pipe = *sys::MakePipe();

@@ -148,8 +148,44 @@ TEST_F(Console, WorksWithoutEventIndex) {
   ASSERT_TRUE(Send(kOut1, "hello"));
   EXPECT_EQ(ReadAvailable(agent_host_), "hello");
   int before = interrupt_.count();
-  ASSERT_TRUE(Send(kOut1, "again"));
+  ASSERT_TRUE(Send(kOut0, "again"));
   EXPECT_EQ(interrupt_.count(), before + 1);
+}
+
+TEST_F(Console, TellsLateThatAgentBuffersAreThrough) {
+  BringUp();
+  int before = interrupt_.count();
+  ASSERT_TRUE(Send(kOut1, "hello"));
+  EXPECT_EQ(ReadAvailable(agent_host_), "hello");
+  EXPECT_EQ(interrupt_.count(), before);
+  // A driver that does not look is told in the end, once.
+  Deadline deadline = Deadline::After(std::chrono::seconds(20));
+  while (interrupt_.count() == before && !deadline.Passed())
+    ASSERT_TRUE(loop_->RunOnce(Deadline::After(std::chrono::milliseconds(20))).ok());
+  EXPECT_EQ(interrupt_.count(), before + 1);
+  EXPECT_EQ(Back(kOut1), 1U);
+  Settle();
+  EXPECT_EQ(interrupt_.count(), before + 1);
+}
+
+// Linux waits for the interrupt when its queue is full, whatever came back before it last looked.
+TEST_F(Console, TellsADriverWhoseAgentQueueIsFullAtOnce) {
+  for (size_t seen = 0; seen < 64; seen += 7) {
+    BringUp();
+    for (size_t i = 0; i < seen; i++) ASSERT_TRUE(Send(kOut1, "x"));
+    EXPECT_EQ(Back(kOut1), seen);
+    int before = interrupt_.count();
+    auto at = arena_.Place("y");
+    for (size_t i = 0; i < 64; i++) ASSERT_TRUE(driver_->queue(kOut1).Add({{at, 1}}));
+    EXPECT_FALSE(driver_->queue(kOut1).Add({{at, 1}}));
+    driver_->Kick(kOut1);
+    EXPECT_GT(interrupt_.count(), before) << seen;
+    EXPECT_EQ(Back(kOut1), 64U);
+    driver_->Reset();
+    Settle();
+    ReadAvailable(agent_host_);
+    events_.clear();
+  }
 }
 
 TEST_F(Console, PassesConsoleOutputOnAtOnce) {

@@ -19,6 +19,8 @@ constexpr size_t kMaxParts = 64;
 constexpr size_t kMaxBytes = 256 << 10;
 // System calls for one queue before the loop turns to others.
 constexpr int kRounds = 16;
+// For drivers that wait for less than a full queue.
+constexpr auto kTellAfter = std::chrono::milliseconds(20);
 
 // Buffers taken together, and what of them goes into one call.
 class Batch {
@@ -38,13 +40,15 @@ class Batch {
         offered_ += part;
       }
       skip = 0;
-      chains_[chain_count_++] = {chain->head, bytes};
+      size_t pieces = chain->readable.size() + chain->writable.size();
+      chains_[chain_count_++] = {chain->head, pieces, bytes};
       if (chain_count_ == kMaxChains || part_count_ == kMaxParts || offered_ == kMaxBytes) break;
     }
   }
 
   struct Taken {
     uint16_t head;
+    size_t pieces;
     size_t bytes;  // All that is left of it, even if it did not fit the parts.
   };
   std::span<const Taken> chains() const { return std::span(chains_).first(chain_count_); }
@@ -104,7 +108,9 @@ void Port::Stop() {
   receive_starved_ = false;
   transmit_blocked_ = false;
   transmit_more_.Cancel();
+  tell_.Cancel();
   sent_of_first_ = 0;
+  untold_pieces_ = 0;
   Settle();
 }
 
@@ -196,7 +202,7 @@ void Port::TransmitReady() {
   transmit_blocked_ = round == Round::kBlocked;
   if (round == Round::kMore)
     transmit_more_ = loop_.After(Clock::duration::zero(), [this] { TransmitReady(); });
-  Signal(queue);
+  SignalTransmit(queue);
   Settle();
 }
 
@@ -224,6 +230,7 @@ Port::Round Port::TransmitRound(Queue& queue) {
     }
     Count(metrics_.dropped_bytes, chain.bytes - of_this);
     queue.Push(chain.head, 0);
+    untold_pieces_ += chain.pieces;
     left -= of_this;
     done++;
     skip = 0;
@@ -232,6 +239,20 @@ Port::Round Port::TransmitRound(Queue& queue) {
   queue.Undo(Small(batch.chains().size() - done));
   if (ended) HangUp();
   return drop || sent == batch.offered() ? Round::kMore : Round::kBlocked;
+}
+
+void Port::SignalTransmit(Queue& queue) {
+  bool late = kind_ == PortKind::kChannel && untold_pieces_ < queue.size() / 4u;
+  if (!late || queue.broken()) {
+    // The timer stays and finds nothing to tell: setting one for each batch costs more.
+    untold_pieces_ = 0;
+    Signal(queue);
+  } else if (untold_pieces_ > 0 && !tell_.pending() && !tell_.Again(kTellAfter)) {
+    tell_ = loop_.After(kTellAfter, [this] {
+      untold_pieces_ = 0;
+      if (!signal_->needs_reset()) Signal(**transmit_);
+    });
+  }
 }
 
 void Port::Signal(Queue& queue) {
