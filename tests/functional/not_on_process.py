@@ -50,6 +50,7 @@ REASONS = {
     "test_kvm.py": KVM,
     "test_microbox.py": "microbox has no image and no level to choose",
     "test_microbox_network.py": "microbox has no image and no level to choose",
+    "test_microbox_notices.py": "microbox has no image and no level to choose",
     "test_microbox_workloads.py": "microbox has no image and no level to choose",
     "test_erofs.py": "root disks are mounted by hand there",
 }

@@ -9,7 +9,7 @@
 #include <cerrno>
 
 #include "base/text.h"
-#include "sys/file.h"
+#include "programs/microbox/notice.h"
 #include "sys/random.h"
 
 namespace msb::microbox {
@@ -69,7 +69,7 @@ Result<Limits> SetLimits(const Options& options) {
     if (limits.cgroup) (void)limits.cgroup->Remove();
     return NotEnforced(limits.missing);
   }
-  (void)sys::WriteAll(BorrowedFd::Raw(2), Cat("microbox: not enforced: ", limits.missing, "\n"));
+  Say(options, LogLevel::kWarn, Cat("not enforced: ", limits.missing));
   return limits;
 }
 

@@ -14,6 +14,7 @@
 #include "programs/microbox/doctor.h"
 #include "programs/microbox/limits.h"
 #include "programs/microbox/network.h"
+#include "programs/microbox/notice.h"
 #include "programs/microbox/options.h"
 #include "programs/microbox/relay.h"
 #include "programs/microbox/status.h"
@@ -25,28 +26,22 @@ namespace {
 using msb::Cat;
 using msb::Code;
 using msb::Error;
+using msb::LogLevel;
 using msb::Result;
 using msb::microbox::Options;
+using msb::microbox::Say;
 using msb::microbox::Sockets;
 
 constexpr int kNotStarted = 125, kCannotExecute = 126, kNotFound = 127;
-
-void Say(std::string_view text) { (void)msb::sys::WriteAll(msb::BorrowedFd::Raw(2), text); }
 
 void Tell(const Options& options, const std::string& record) {
   if (options.status_fd) (void)msb::sys::WriteAll(msb::BorrowedFd::Raw(*options.status_fd), record);
 }
 
-int Fail(const Error& error, int code) {
-  std::string text = Cat("microbox: ", error.message(), "\n");
-  if (!error.remedy().empty()) text += Cat("  fix: ", error.remedy(), "\n");
-  Say(text);
-  return code;
-}
-
 int Fail(const Options& options, const Error& error, int code) {
   Tell(options, msb::microbox::StatusRecord(error, code));
-  return Fail(error, code);
+  Say(options, error);
+  return code;
 }
 
 struct Started {
@@ -76,9 +71,10 @@ int Run(Options& options) {
   auto limits = msb::microbox::SetLimits(options);
   if (!limits) return Fail(options, limits.error(), kNotStarted);
   if (options.spec.users == msb::box::UserMode::kHost)
-    Say("microbox: --userns host: root inside is root on this host, with few capabilities\n");
+    Say(options, LogLevel::kWarn,
+        "--userns host: root inside is root on this host, with few capabilities");
   if (options.spec.on_refusal == msb::box::OnRefusal::kLearn)
-    Say("microbox: --learn: seccomp is no wall in this run; the others are\n");
+    Say(options, LogLevel::kWarn, "--learn: seccomp is no wall in this run; the others are");
   auto started = Start(options, *limits, *calls);
   if (!started) {
     if (limits->cgroup) (void)limits->cgroup->Remove();
@@ -95,7 +91,10 @@ int Run(Options& options) {
   auto finished = calls->Finish();
   Tell(options, msb::microbox::StatusRecord(options, started->running.facts,
                                             started->network.facts(), ending, calls->refused()));
-  if (!finished) return Fail(finished.error(), kNotStarted);
+  if (!finished) {
+    Say(options, finished.error());
+    return kNotStarted;
+  }
   return ending.code;
 }
 
@@ -106,7 +105,13 @@ int main(int argc, char** argv) {
   ::signal(SIGCHLD, SIG_DFL);
   std::vector<std::string_view> words(argv + 1, argv + argc);
   auto options = msb::microbox::ParseOptions(words);
-  if (!options) return Fail(options.error(), kNotStarted);
+  if (!options) {
+    Options said;
+    said.log_json = msb::microbox::AsksForJson(words);
+    msb::SetLogging({.json = said.log_json});
+    return Fail(said, options.error(), kNotStarted);
+  }
+  msb::SetLogging({.level = options->log_level, .json = options->log_json});
   auto print = [](std::string_view text) {
     return msb::sys::WriteAll(msb::BorrowedFd::Raw(1), text).ok() ? 0 : 1;
   };
@@ -118,6 +123,5 @@ int main(int argc, char** argv) {
                                         : msb::microbox::DoctorText(checks)) == 0;
     return told && msb::microbox::DefaultWorks(checks) ? 0 : 1;
   }
-  msb::SetLogging({.level = options->log_level, .json = options->log_json});
   return Run(*options);
 }

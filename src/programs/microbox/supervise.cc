@@ -13,7 +13,7 @@
 
 #include "base/deadline.h"
 #include "base/text.h"
-#include "sys/file.h"
+#include "programs/microbox/notice.h"
 
 namespace msb::microbox {
 namespace {
@@ -22,10 +22,6 @@ constexpr int kForwarded[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM,
                               SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
 constexpr int kTimedOut = 124, kBySignal = 128;
 constexpr int kDrainTimeout = 10'000;  // Milliseconds.
-
-void Say(std::string_view text) {
-  (void)sys::WriteAll(BorrowedFd::Raw(2), Cat("microbox: ", text, "\n"));
-}
 
 class Wait {
  public:
@@ -129,14 +125,14 @@ Ending Supervise(const Options& options, const Signals& signals, box::Running& r
   if (limits.cgroup) {
     ending.usage = limits.cgroup->Usage();
     auto removed = limits.cgroup->Remove();
-    if (!removed) Say(removed.error().message());
+    if (!removed) Say(options, removed.error());
   }
   bool out_of_memory = ending.usage.oom_kills.value_or(0) > 0;
   bool whole = !exit || exit->how == box::Exit::How::kKilledWithSandbox;
   auto end = [&](Ending::Kind kind, int code, std::string_view said) {
     ending.kind = kind;
     ending.code = code;
-    if (!said.empty()) Say(said);
+    if (!said.empty()) Say(options, LogLevel::kError, said);
     return ending;
   };
   if (wait.over_output())
