@@ -204,6 +204,14 @@ Result<Child> Spawn(const SpawnOptions& options) {
   return Child(*std::move(pidfd));
 }
 
+bool OpenStandardDescriptors() {
+  for (int fd = 0; fd <= 2; fd++) {
+    // NOLINTNEXTLINE(android-cloexec-open): the three that programs inherit.
+    if (::fcntl(fd, F_GETFD) == -1 && ::open("/dev/null", O_RDWR) != fd) return false;
+  }
+  return true;
+}
+
 std::vector<std::string> CurrentEnvironment() {
   std::vector<std::string> env;
   for (char** entry = environ; entry != nullptr && *entry != nullptr; entry++)

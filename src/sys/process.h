@@ -75,6 +75,10 @@ struct SpawnOptions {
 // vfork and exec. A failure of the exec is returned here, with the step.
 Result<Child> Spawn(const SpawnOptions& options);
 
+// A program started without 0, 1 or 2 would get its first files there, and hand them on: /dev/null
+// in their places. False where that cannot be opened.
+bool OpenStandardDescriptors();
+
 // The environment of this process, as Spawn takes it.
 std::vector<std::string> CurrentEnvironment();
 std::optional<std::string> GetEnv(const char* name);

@@ -13,7 +13,7 @@ import time
 
 import pexpect
 import pytest
-from conftest import BIN, HOMES, ROOT, until
+from conftest import BIN, HOMES, ROOT, processes, until
 
 PAGE = ROOT / "docs/create-root-fs.md"
 
@@ -184,6 +184,31 @@ def test_time_is_limited(box):
     assert "timeout after 1.0 s" in done.stderr and said["exit"] == {"kind": "timeout", "code": 124, "signal": None}
     record(box, "--timeout", "1s", "--kill-after", "1s", "--", "sh", "-c", "trap '' TERM; while :; do sleep 1; done", expect=124)
     assert time.monotonic() - began < 40
+
+
+def test_a_signal_that_comes_as_the_sandbox_ends_is_not_our_end(tree):
+    process = subprocess.Popen([BIN / "microbox", "--fs", tree, "--", "sh", "-c", "echo up; read x; exit 7"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGSTOP)
+    process.stdin.close()
+    until(lambda: all(state == "Z" for parent, _, state in processes().values() if parent == process.pid), "the end of the init")
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(30) == 7
+
+
+def test_a_reader_who_is_gone_ends_the_command_and_not_us(tree):
+    before = cgroups()
+    with tempfile.TemporaryFile() as file:
+        process = subprocess.Popen([BIN / "microbox", "--fs", tree, "--output-limit", "1G", "--status-fd", str(file.fileno()), "--", "yes"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=[file.fileno()])
+        assert process.stdout.readline() == b"y\n"
+        process.stdout.close()
+        assert process.wait(30) == 128 + signal.SIGPIPE
+        file.seek(0)
+        assert json.loads(file.read())["exit"] == {"kind": "signaled", "code": 141, "signal": 13}
+    assert not [name for name in cgroups() - before if f"box-{process.pid}-" in name]
 
 
 def test_output_is_limited(box):

@@ -121,6 +121,18 @@ def test_the_process_holds_no_more_than_it_was_given(box, flags):
         assert found["namespaces"][name] != os.readlink(f"/proc/self/ns/{name}"), name
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_nothing_of_ours_takes_the_place_of_a_closed_stream(box, closed):
+    """What the caller has closed is /dev/null inside: never the next file, pipe or cgroup that microbox opened."""
+    with tempfile.TemporaryFile() as file:
+        code = f"import os; os.write({file.fileno()}, repr([os.fstat(n).st_rdev for n in range(3)]).encode())"
+        inner = ["sh", "-c", f'exec "$@" {closed}', "sh"]
+        done = subprocess.run([*inner, *box.command("--keep-fd", file.fileno(), "--", "python3", "-Bc", code)], pass_fds=[file.fileno()],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60, check=False)
+        file.seek(0)
+        assert (done.returncode, file.read().decode()) == (0, repr([os.makedev(1, 3)] * 3))
+
+
 @pytest.mark.parametrize("flags", [[], ["--log-denied"]], ids=["silent", "shown"])
 def test_calls_that_reach_the_kernel_deeper_are_refused(box, flags):
     found = box.probe("calls", flags=flags)

@@ -112,7 +112,8 @@ Result<void> Go(BorrowedFd leash, const Prepared& prepared) {
     rest = rest.subspan(part.size());
   }
   std::byte go{kGo};
-  return sys::WriteAll(leash, std::span(&go, 1));
+  TRY(sys::SendWithFds(leash, std::span(&go, 1), {}));
+  return {};
 }
 
 // What the step was done to: " /etc/hosts".
@@ -233,7 +234,9 @@ Result<Running> Start(const Spec& spec, std::optional<Step> fail_at) {
 
 Result<void> Signal(const Running& running, int signal) {
   auto byte = static_cast<std::byte>(signal);
-  return sys::WriteAll(running.leash, std::span(&byte, 1));
+  // By sendmsg(), so that an init that has just ended is an error and no SIGPIPE.
+  TRY(sys::SendWithFds(running.leash, std::span(&byte, 1), {}));
+  return {};
 }
 
 void Kill(Running& running) {

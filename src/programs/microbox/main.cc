@@ -20,6 +20,7 @@
 #include "programs/microbox/status.h"
 #include "programs/microbox/supervise.h"
 #include "sys/file.h"
+#include "sys/process.h"
 
 namespace {
 
@@ -101,8 +102,12 @@ int Run(Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!msb::sys::OpenStandardDescriptors()) return kNotStarted;
   // Whoever ignores it hands that on, and then the kernel reaps our children itself.
   ::signal(SIGCHLD, SIG_DFL);
+  // A reader who is gone, or an init that has just ended, is an error of the write, never our own
+  // end: what there is of the sandbox is to be taken away first.
+  ::signal(SIGPIPE, SIG_IGN);
   std::vector<std::string_view> words(argv + 1, argv + argc);
   auto options = msb::microbox::ParseOptions(words);
   if (!options) {

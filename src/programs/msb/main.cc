@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // msb: the command line. Also called msx, msr and msi, by the name it was started under.
 
-#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -14,18 +13,11 @@
 #include "programs/msb/commands.h"
 #include "programs/msb/parse.h"
 #include "programs/msb/ui.h"
+#include "sys/process.h"
 
 namespace msb::cli {
 
 namespace {
-
-// A program started without 0, 1 or 2 would get its first files there.
-void OpenStandardDescriptors() {
-  for (int fd = 0; fd <= 2; fd++) {
-    // NOLINTNEXTLINE(android-cloexec-open): the three that programs inherit.
-    if (::fcntl(fd, F_GETFD) == -1 && ::open("/dev/null", O_RDWR) != fd) ::_exit(kExitNotStarted);
-  }
-}
 
 bool AsksVersion(int argc, char** argv) {
   if (argc != 2) return false;
@@ -56,7 +48,7 @@ struct Run {
 };
 
 int Main(int argc, char** argv) {
-  OpenStandardDescriptors();
+  if (!sys::OpenStandardDescriptors()) ::_exit(kExitNotStarted);
   // Writes say EPIPE; who wants to end by the signal does it himself.
   ::signal(SIGPIPE, SIG_IGN);
   std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
