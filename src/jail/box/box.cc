@@ -19,6 +19,7 @@
 #include "jail/box/prepare.h"
 #include "jail/box/steps.h"
 #include "jail/box/trees.h"
+#include "jail/subordinate_ids.h"
 #include "sys/file.h"
 #include "sys/landlock.h"
 #include "sys/process.h"
@@ -30,12 +31,33 @@ namespace {
 struct Ids {
   std::string uid_map, gid_map;
   bool deny_setgroups = false;
+  std::optional<jail::SubordinateIds> more;  // Instead of the maps: by those who may.
 };
+
+constexpr uint32_t kTerminalGroup = 5;  // As Prepare() has it.
 
 bool IsRoot() { return ::geteuid() == 0; }
 
-Result<Ids> PlanIds(const Spec& spec, Running& running, Plan& plan) {
+// One id, whatever else there is: why the subordinate ones cannot be mapped; empty: they can.
+using OneIdBecause = std::string;
+
+std::optional<jail::SubordinateIds> FindMoreIds(const Spec& spec, OneIdBecause because,
+                                                Facts& facts) {
+  if (!spec.subordinate_ids) return std::nullopt;
+  if (because.empty()) {
+    auto more = jail::ClaimSubordinateIds();
+    if (more) return std::move(*more);
+    because = more.error().message();
+    facts.more_ids_remedy = more.error().remedy();
+  }
+  facts.one_id_because = std::move(because);
+  return std::nullopt;
+}
+
+Result<Ids> PlanIds(const Spec& spec, const OneIdBecause& because, Running& running,
+                    Prepared& prepared) {
   Ids ids;
+  Plan& plan = prepared.plan;
   if (!plan.own_users) {
     if (!IsRoot())
       return Error(Code::kPermissionDenied, "the host's user namespace is for root")
@@ -50,11 +72,25 @@ Result<Ids> PlanIds(const Spec& spec, Running& running, Plan& plan) {
     running.facts.ids = Cat(jail::kIdsOfRange, " from ", first);
     plan.slot_lock = running.range->lock.get();
     plan.drop_groups = true;
+    return ids;
+  }
+  ids.more = FindMoreIds(spec, because, running.facts);
+  if (ids.more) {
+    running.facts.ids = Cat("the user's own id ", ::geteuid(), " as 0, and ", ids.more->count,
+                            " subordinate ones from ", ids.more->first_uid, " as 1 on, ",
+                            ids.more->lock ? "its own" : "shared by the user's sandboxes");
+    running.ids_lock = std::move(ids.more->lock);
+    plan.slot_lock = running.ids_lock.get();
+    plan.drop_groups = true;
+    if (ids.more->count < kTerminalGroup) plan.terminal_group = "0";
   } else {
     ids.uid_map = Cat(spec.uid, ' ', ::geteuid(), " 1\n");
     ids.gid_map = Cat(spec.gid, ' ', ::getegid(), " 1\n");
     ids.deny_setgroups = true;
     running.facts.ids = Cat("the user's own id ", ::geteuid(), " as ", spec.uid);
+    // Of terminals, where 5 is not mapped.
+    prepared.terminal_group = Cat(spec.gid);
+    plan.terminal_group = prepared.terminal_group.c_str();
   }
   return ids;
 }
@@ -86,6 +122,7 @@ Result<Cloned> CloneInit(const Spec& spec, Plan& plan) {
 }
 
 Result<void> WriteMaps(int pid, const Ids& ids) {
+  if (ids.more) return jail::MapSubordinateIds(pid, ::geteuid(), ::getegid(), *ids.more);
   UniqueFd proc = TRY(sys::OpenAt(sys::Cwd(), Cat("/proc/", pid), O_PATH | O_DIRECTORY));
   auto write = [&](const char* name, std::string_view text) -> Result<void> {
     UniqueFd file = TRY(sys::OpenAt(proc, name, O_WRONLY));
@@ -180,16 +217,13 @@ void NameLimits(const Spec& spec, Facts& facts) {
   name("pids", spec.cgroup != nullptr && spec.cgroup->LimitsPids());
 }
 
-}  // namespace
-
-Result<Running> Start(const Spec& spec, std::optional<Step> fail_at) {
-  if (spec.argv.empty()) return Error(Code::kInvalidArgument, "no command");
-  if (spec.filter == nullptr) return Error(Code::kInvalidArgument, "no seccomp filter");
+// `because`: as FindMoreIds() takes it; set when it is those ids that failed, and all was undone.
+Result<Running> StartWith(const Spec& spec, std::optional<Step> fail_at, OneIdBecause& because) {
   Running running;
   Prepared prepared;
   Plan& plan = prepared.plan;
   TRY(Prepare(spec, prepared));
-  Ids ids = TRY(PlanIds(spec, running, plan));
+  Ids ids = TRY(PlanIds(spec, because, running, prepared));
   bool maps_trees = IsRoot() && plan.own_users;
   if (maps_trees) TRY(OpenTrees(spec, prepared));
 
@@ -210,7 +244,11 @@ Result<Running> Start(const Spec& spec, std::optional<Step> fail_at) {
   status.write.Reset();
   leash.second.Reset();
   auto help = [&]() -> Result<void> {
-    if (plan.own_users) TRY(WriteMaps(init.pid, ids));
+    if (plan.own_users) {
+      auto written = WriteMaps(init.pid, ids);
+      if (!written && ids.more) because = written.error().message();
+      TRY(std::move(written));
+    }
     if (maps_trees) TRY(MapTrees(spec, init.pid, prepared, running.facts.unmapped));
     TRY(ConnectNetwork(spec, init.pid));
     return Go(leash.first, prepared);
@@ -229,6 +267,19 @@ Result<Running> Start(const Spec& spec, std::optional<Step> fail_at) {
   running.leash = std::move(leash.first);
   NameWalls(spec, plan, running.facts);
   NameLimits(spec, running.facts);
+  return running;
+}
+
+}  // namespace
+
+Result<Running> Start(const Spec& spec, std::optional<Step> fail_at) {
+  if (spec.argv.empty()) return Error(Code::kInvalidArgument, "no command");
+  if (spec.filter == nullptr) return Error(Code::kInvalidArgument, "no seccomp filter");
+  OneIdBecause because;
+  auto running = StartWith(spec, fail_at, because);
+  // The helpers may be forbidden what they are made for, as in a container of one id. Nothing of
+  // the sandbox has run.
+  if (!running && !because.empty()) return StartWith(spec, fail_at, because);
   return running;
 }
 

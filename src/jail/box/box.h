@@ -14,7 +14,8 @@
 //
 // Run by root, ids inside are a host-wide range of 65 536 that nobody else has; root trees and
 // binds are ID-mapped mounts, so what root owns outside root owns inside. Run by an ordinary user,
-// the one id inside is the user's.
+// root inside is that user, and all else his subordinate ids where there are any
+// (Spec::subordinate_ids); else his is the one id inside.
 
 #pragma once
 
@@ -36,6 +37,8 @@ struct Facts {
   std::vector<std::string> walls;   // "user namespace", "seccomp", ...
   std::vector<std::string> limits;  // "memory: cgroup", "pids: none (why)"
   std::string ids;                  // "65536 from 2013265920", "the user's own id 1000 as 0"
+  // What an ordinary user lacks to have more than one id, and what to do; empty: nothing.
+  std::string one_id_because, more_ids_remedy;
   std::vector<std::string>
       unmapped;  // Mounts whose file systems cannot map ids: read-only, of nobody.
   int landlock_abi = 0;
@@ -50,6 +53,7 @@ struct Running {
   UniqueFd listener;  // Calls that the filter asks about, where it does: to be taken.
   bool command_is_init = false;
   std::optional<jail::IdSlot> range;
+  UniqueFd ids_lock;  // Of a user's own part of his subordinate ids.
   Facts facts;
   // The command could not be executed: kNotFound, else kPermissionDenied. The init has ended.
   std::optional<Error> exec_error;

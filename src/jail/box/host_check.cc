@@ -29,6 +29,8 @@ namespace {
 
 using State = HostCheck::State;
 
+constexpr const char* kOneIdCost =
+    "apt, chown to others and images of several users do not work inside";
 constexpr auto kTryFor = std::chrono::seconds(10);
 
 struct Namespace {
@@ -85,7 +87,7 @@ HostCheck CheckNamespaces() {
 
 // Starts a sandbox whose command is not there: its init then has built it as a whole, and the
 // command's process has taken every wall upon itself.
-HostCheck TrySandbox(HostCheck check, Spec spec) {
+HostCheck TrySandbox(HostCheck check, Spec spec, Facts* facts = nullptr) {
   spec.hostname = "doctor";
   spec.argv = {"/there-is-no-command"};
   spec.capabilities = kDefaultCapabilities;
@@ -94,6 +96,7 @@ HostCheck TrySandbox(HostCheck check, Spec spec) {
   auto running = Start(spec);
   if (running) {
     (void)Reap(*running);
+    if (facts != nullptr) *facts = running->facts;
     auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
         std::chrono::steady_clock::now() - began);
     check.result = Cat("started in ", ms.count(), " ms");
@@ -185,15 +188,23 @@ HostCheck CheckAttributes() {
 }
 
 HostCheck CheckIds() {
-  HostCheck check{.name = "ids", .tried = "looked who runs this"};
-  if (::geteuid() == 0) {
-    check.result = Cat(jail::kIdsOfRange, " for each sandbox");
-    return check;
-  }
+  if (::geteuid() == 0)
+    return {.name = "ids",
+            .tried = "looked who runs this",
+            .result = Cat(jail::kIdsOfRange, " for each sandbox")};
+  Spec spec;
+  spec.subordinate_ids = true;
+  Facts facts;
+  HostCheck check = TrySandbox({.name = "ids",
+                                .tried = "started one with the ids of /etc/subuid and /etc/subgid",
+                                .cost = kOneIdCost},
+                               spec, &facts);
+  if (check.state != State::kOk) return check;
+  check.result = facts.ids;
+  if (facts.one_id_because.empty()) return check;
   check.state = State::kLess;
-  check.result = "one, your own";
-  check.cost = "apt, chown to others and images of several users do not work inside";
-  check.fix = "run it as root";
+  check.result = Cat("one, your own: ", facts.one_id_because);
+  check.fix = facts.more_ids_remedy.empty() ? "run it as root" : facts.more_ids_remedy;
   return check;
 }
 

@@ -149,8 +149,6 @@ Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   prepared.environment.push_back(nullptr);
   prepared.size = Cat(spec.storage_bytes);
   prepared.time_offsets = TimeOffsets();
-  bool one_id = ::geteuid() != 0;
-  prepared.terminal_group = one_id ? Cat(spec.gid) : "5";
 
   plan.root = spec.root;
   plan.root_directory = spec.root_directory.c_str();
@@ -164,7 +162,7 @@ Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   plan.own_users = spec.users == UserMode::kIsolated;
   plan.own_time = true;
   plan.time_offsets = prepared.time_offsets.c_str();
-  plan.terminal_group = prepared.terminal_group.c_str();
+  plan.terminal_group = "5";
   plan.hostname = spec.hostname.c_str();
   plan.fds = prepared.fds;
   plan.terminal = spec.terminal.has_value();

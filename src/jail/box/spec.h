@@ -77,6 +77,9 @@ struct Spec {
 
   NetMode net = NetMode::kNone;
   UserMode users = UserMode::kIsolated;
+  // Run by an ordinary user: the ids that /etc/subuid and /etc/subgid give him, too, where there
+  // are any and they can be mapped; Facts::one_id_because says why not.
+  bool subordinate_ids = false;
   std::string hostname;
   std::vector<std::string> dns;
   // Called once, with the sandbox's network namespace and the user namespace that owns it, when

@@ -107,7 +107,7 @@ std::string_view StepRemedy(Step step, int err) {
   if (step == Step::kOverlay && err == EINVAL)
     return "overlay does not stack on this file system: copy the root to another";
   if (step == Step::kUser)
-    return "without subordinate ids the sandbox has one id: leave --user out";
+    return "the sandbox has no such id: leave --user out; microbox --doctor says which it has";
   if (step == Step::kDirectory) return "--workdir names a directory in the sandbox";
   if (step == Step::kBindTarget)
     return "the place is a link that leads nowhere, or a file where a directory must be";

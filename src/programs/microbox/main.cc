@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "jail/box/box.h"
 #include "programs/microbox/calls.h"
@@ -81,6 +82,10 @@ int Run(Options& options) {
     if (limits->cgroup) (void)limits->cgroup->Remove();
     return Fail(options, started.error(), kNotStarted);
   }
+  const auto& facts = started->running.facts;
+  if (!facts.one_id_because.empty())
+    LOG(kWarn, "one id inside: apt, chown to others and images of several users do not work",
+        {"because", facts.one_id_because}, {"fix", facts.more_ids_remedy});
   auto ending = msb::microbox::Supervise(
       options, started->signals, started->running,
       {.limits = *limits, .relay = started->relay, .network = started->network, .calls = *calls});

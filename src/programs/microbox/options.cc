@@ -377,6 +377,7 @@ Result<void> Finish(Parser& parser) {
     if ((both >> i & 1) != 0 && parser.dropped != (uint64_t{1} << box::kCapabilities) - 1)
       return Bad(Cat("CAP_", box::CapabilityName(i), " is both added and dropped"),
                  "leave one of the two out");
+  spec.subordinate_ids = true;
   spec.capabilities = (box::kDefaultCapabilities & ~parser.dropped) | parser.added;
   bool terminals = ::isatty(0) == 1 && ::isatty(1) == 1;
   if (options.terminal == Options::Terminal::kYes && !terminals)
