@@ -96,6 +96,6 @@ def command_line(options, rate):
     words = ["console=ttyS0", "8250.nr_uarts=1", "loglevel=5", "acpi=off", "panic=-1", "reboot=t",
              "oops=panic", "mitigations=off", "nowatchdog", "tsc=reliable", f"tsc_early_khz={rate}",
              # Of our patches; elsewhere unknown words go unheard.
-             "lapic_timer_khz=1000000", "noreplace-returns", "keep_initmem",
+             "lapic_timer_khz=1000000", "keep_initmem",
              f"lab.init={options['init']}", f"lab.layer={options['layer']}"]
     return " ".join(words)
