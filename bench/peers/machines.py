@@ -48,7 +48,7 @@ class Machines:
                 upper.unlink()
 
     def both(self, measure, rounds=None):
-        return turns(rounds or self.place.rounds, lambda: measure("vmm"), lambda: measure("qemu"))
+        return turns(self.place, lambda: measure("vmm"), lambda: measure("qemu"), rounds)
 
     def machine(self):
         """Start of the program to hello, and first instruction of the guest to hello. The latter is the former
@@ -118,7 +118,7 @@ class Machines:
             with first_entry() as entry:
                 one = self.start("vmm")
                 return (entry() - one["spawned_ns"]) / 1e6
-        return {"spawn to first guest instruction, ms / Firecracker": medians(turns(place.rounds, ours, theirs))}
+        return {"spawn to first guest instruction, ms / Firecracker": medians(turns(place, ours, theirs))}
 
 
 @contextlib.contextmanager

@@ -88,7 +88,7 @@ def family(place, bundle):
     plain = ["--no-tty", "--no-stdin"]
 
     def both(our_words, peer_words, **how):
-        return medians(turns(place.rounds, lambda: seconds(ours, *our_words, env=env, **how),
+        return medians(turns(place, lambda: seconds(ours, *our_words, env=env, **how),
                              lambda: seconds(peer, *peer_words, env=env, **how)))
     found = {"msb exe IMAGE -- true, s / 0.7.11 run":
              both(["exe", "--quiet", "--isolation", "vm", *SIZE, IMAGE, "--", "true"],
@@ -108,7 +108,7 @@ def family(place, bundle):
                         raise Failed(f"{words[0]}: {out.tell()} bytes of {STDOUT_BYTES} came")
                     return STDOUT_BYTES / took / 1e6
                 found["stdout of an exec, MB/s / 0.7.11"] = medians(turns(
-                    place.rounds, lambda: rate([ours, "exec", "ours"]), lambda: rate([peer, "exec", *plain, "theirs"])))
+                    place, lambda: rate([ours, "exec", "ours"]), lambda: rate([peer, "exec", *plain, "theirs"])))
         finally:
             subprocess.run([peer, "rm", "-f", "theirs"], env=env, capture_output=True)
     return found
