@@ -21,7 +21,9 @@ using protocol::kHeaderSize;
 using protocol::kMaxBody;
 using protocol::Type;
 
-constexpr int kReadsPerRound = 4;
+// Of a pipe, in one call and in one event of the loop.
+constexpr size_t kReadPiece = 128 * 1024;
+constexpr int kReadsPerRound = 2;
 constexpr int kLargePipe = 1 << 20;
 // What any user may have by default (pipe(7)); its pages are taken when they are written.
 constexpr int kInputPipe = 64 * 1024;
@@ -61,10 +63,12 @@ void Exec::ReadOutput(Output& output) {
   for (int i = 0; i < kReadsPerRound && output.fd; ++i) {
     std::span<std::byte> space(thrown_away);
     if (!output.discard) {
-      size_t max =
-          output.rest ? static_cast<size_t>(std::min<uint64_t>(*output.rest, kMaxBody)) : kMaxBody;
-      bool wait = host_.Crowded() && output.stream.held() >= kFairShare;
-      space = wait ? std::span<std::byte>() : output.stream.Space(max);
+      size_t max = kReadPiece;
+      if (output.rest) max = static_cast<size_t>(std::min<uint64_t>(*output.rest, max));
+      if (host_.Crowded())
+        max = std::min(
+            max, static_cast<size_t>(kFairShare - std::min(kFairShare, output.stream.held())));
+      space = output.stream.Space(max);
       if (space.empty()) {
         full = true;
         break;
@@ -273,7 +277,8 @@ bool Exec::ProduceOutput(Link& link, uint8_t fd) {
   size_t room = link.RoomInWrite();
   size_t max = room >= kHeaderSize + kSmallestPiece ? room - kHeaderSize : kMaxBody;
   if (auto chunk = output.stream.Next(std::min(max, kMaxBody))) {
-    link.Send({.type = Type::kData, .fd = fd, .exec = id_, .offset = chunk->offset}, chunk->bytes);
+    link.SendFramed({.type = Type::kData, .fd = fd, .exec = id_, .offset = chunk->offset},
+                    output.stream.Framed(*chunk));
     output.stream.Sent(chunk->bytes.size());
     if (output.stream.Next(1)) return true;
   }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "base/text.h"
@@ -19,6 +20,8 @@ using protocol::kMaxFrame;
 // The virtio port hands out at most 4 KiB a read; a frame of 32 KiB should not take eight rounds of
 // the loop.
 constexpr int kReadsPerRound = 9;
+// Of a body: below this a copy, which lets others share the write, costs less than a write.
+constexpr size_t kWorthAWrite = kMaxFrame / 2;
 // A peer that asks and does not listen is not read any more.
 constexpr size_t kMaxChunks = 8;
 
@@ -63,25 +66,49 @@ void Link::Send(const protocol::Header& header, protocol::ByteSpan body) {
   protocol::AppendFrame(chunks_.back(), header, body);
 }
 
+void Link::SendFramed(const protocol::Header& header, std::span<std::byte> framed) {
+  auto body = framed.subspan(kHeaderSize);
+  if (!fd_ || blocked_ || !broken_.empty() || !chunks_.empty() || body.size() < kWorthAWrite) {
+    Send(header, body);
+    return;
+  }
+  protocol::Header sized = header;
+  sized.length = static_cast<uint16_t>(body.size());
+  std::array<std::byte, kHeaderSize> covered;
+  std::copy_n(framed.begin(), kHeaderSize, covered.begin());
+  protocol::EncodeHeader(sized, framed.first<kHeaderSize>());
+  if (size_t taken = WriteSome(framed); taken < framed.size()) {
+    chunks_.emplace_back(framed.begin() + static_cast<ptrdiff_t>(taken), framed.end());
+    Flush();
+  }
+  std::copy(covered.begin(), covered.end(), framed.begin());
+}
+
+size_t Link::WriteSome(protocol::ByteSpan bytes) {
+  while (true) {
+    ssize_t n = ::write(fd_.get(), bytes.data(), bytes.size());
+    if (n >= 0) return static_cast<size_t>(n);
+    if (errno == EINTR) continue;
+    blocked_ = errno == EAGAIN;
+    if (blocked_) return 0;
+    // The handler may be in the middle of anything: the end is told from the loop.
+    const char* text = strerrordesc_np(errno);
+    broken_ = Cat("write: ", text != nullptr ? text : "unknown error");
+    loop_.Post([this, connection = connection_] {
+      if (connection == connection_ && !broken_.empty()) End(broken_);
+    });
+    return 0;
+  }
+}
+
 void Link::Flush() {
   while (fd_ && !blocked_ && broken_.empty() && !chunks_.empty()) {
     const auto& chunk = chunks_.front();
-    ssize_t n = ::write(fd_.get(), chunk.data() + written_, chunk.size() - written_);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && errno != EAGAIN) {
-      // The handler may be in the middle of anything: the end is told from the loop.
-      const char* text = strerrordesc_np(errno);
-      broken_ = Cat("write: ", text != nullptr ? text : "unknown error");
-      loop_.Post([this, connection = connection_] {
-        if (connection == connection_ && !broken_.empty()) End(broken_);
-      });
-    } else if (n < 0) {
-      blocked_ = true;
-    } else if (written_ += static_cast<size_t>(n); written_ == chunk.size()) {
-      spare_ = std::move(chunks_.front());
-      chunks_.pop_front();
-      written_ = 0;
-    }
+    written_ += WriteSome(std::span(chunk).subspan(written_));
+    if (written_ < chunk.size()) continue;
+    spare_ = std::move(chunks_.front());
+    chunks_.pop_front();
+    written_ = 0;
   }
   UpdateInterest();
 }

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <deque>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,9 @@ class Link {
 
   // Queues a frame. Ignored without a connection.
   void Send(const protocol::Header& header, protocol::ByteSpan body = {});
+  // The same for a large body that has room for a header before it (SendStream::Framed): written at
+  // once and without a copy where nothing is queued. `framed` is left as it was.
+  void SendFramed(const protocol::Header& header, std::span<std::byte> framed);
   // Writes what is queued, as far as the peer takes it now.
   void Flush();
   // The peer does not take more at the moment: producing is a waste.
@@ -53,6 +57,8 @@ class Link {
   bool idle() const { return chunks_.empty(); }
 
  private:
+  // Bytes of one write that were taken; 0: blocked, or broken.
+  size_t WriteSome(protocol::ByteSpan bytes);
   void OnReady(event::Ready ready);
   void ReadSome();
   // Calls the handler with the whole frames in hand; false when the connection ended on the way.

@@ -57,26 +57,29 @@ void AppendFrame(std::vector<std::byte>& out, Header header, std::span<const std
   out.insert(out.end(), body.begin(), body.end());
 }
 
-FrameReader::FrameReader() : buffer_(2 * kMaxFrame) {}
+FrameReader::FrameReader(size_t capacity)
+    : capacity_(capacity), buffer_(std::make_unique_for_overwrite<std::byte[]>(capacity)) {
+  CHECK(capacity >= kSmallest);
+}
 
 std::span<std::byte> FrameReader::Space() {
   if (begin_ == end_) begin_ = end_ = 0;
-  if (buffer_.size() - end_ < kMaxFrame) {
-    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+  if (capacity_ - end_ < kMaxFrame) {
+    std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;
   }
-  return std::span(buffer_).subspan(end_);
+  return {buffer_.get() + end_, capacity_ - end_};
 }
 
 void FrameReader::Filled(size_t count) {
-  CHECK(count <= buffer_.size() - end_);
+  CHECK(count <= capacity_ - end_);
   end_ += count;
 }
 
 Result<std::optional<Frame>> FrameReader::Next() {
   if (pending() < kHeaderSize) return std::optional<Frame>();
-  const std::byte* start = buffer_.data() + begin_;
+  const std::byte* start = buffer_.get() + begin_;
   Header header = TRY(ParseHeader(std::span<const std::byte, kHeaderSize>(start, kHeaderSize)));
   if (pending() < kHeaderSize + header.length) return std::optional<Frame>();
   begin_ += kHeaderSize + header.length;

@@ -19,6 +19,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -94,10 +95,17 @@ void EncodeHeader(const Header& header, std::span<std::byte, kHeaderSize> out);
 void AppendFrame(std::vector<std::byte>& out, Header header, std::span<const std::byte> body = {});
 
 // Cuts a byte stream into frames. The caller reads straight into Space(), so a body is not copied
-// on its way in. Memory: one buffer of 2 * kMaxFrame.
+// on its way in. Memory: one buffer of `capacity` bytes, of which what is never filled is never
+// touched.
 class FrameReader {
  public:
-  FrameReader();
+  static constexpr size_t kSmallest = 2 * kMaxFrame;
+  // For a reader of floods: what a Unix socket holds (net.core.wmem_default, 208 KiB) comes in one
+  // read.
+  static constexpr size_t kLarge = 8 * kMaxFrame;
+
+  // `capacity`: at least kSmallest (CHECK).
+  explicit FrameReader(size_t capacity = kSmallest);
   // Room for at least kMaxFrame bytes, once Next() has returned nullopt.
   std::span<std::byte> Space();
   void Filled(size_t count);
@@ -109,7 +117,8 @@ class FrameReader {
   void Reset() { begin_ = end_ = 0; }
 
  private:
-  std::vector<std::byte> buffer_;
+  size_t capacity_;
+  std::unique_ptr<std::byte[]> buffer_;
   size_t begin_ = 0;
   size_t end_ = 0;
 };

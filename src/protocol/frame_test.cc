@@ -66,6 +66,19 @@ TEST(FrameReader, ResetDropsHalfAFrame) {
   EXPECT_EQ(AsText((*frame)->body), "hello");
 }
 
+TEST(FrameReader, ALargeOneTakesManyFramesInOneRead) {
+  std::vector<std::byte> bytes;
+  for (uint32_t i = 0; i < FrameReader::kLarge / kMaxFrame; i++)
+    AppendFrame(bytes, {.type = Type::kData, .exec = i}, std::vector<std::byte>(kMaxBody));
+  FrameReader reader(FrameReader::kLarge);
+  ASSERT_EQ(reader.Space().size(), bytes.size());
+  std::copy(bytes.begin(), bytes.end(), reader.Space().begin());
+  reader.Filled(bytes.size());
+  for (uint32_t i = 0; i < FrameReader::kLarge / kMaxFrame; i++)
+    EXPECT_EQ((*reader.Next())->header.exec, i);
+  EXPECT_FALSE(reader.Next()->has_value());
+}
+
 RC_GTEST_PROP(FrameReader, CutsFramesHoweverTheBytesArrive, ()) {
   auto lengths =
       *rc::gen::container<std::vector<size_t>>(rc::gen::inRange<size_t>(0, kMaxBody + 1));
@@ -74,7 +87,7 @@ RC_GTEST_PROP(FrameReader, CutsFramesHoweverTheBytesArrive, ()) {
     std::vector<std::byte> body(lengths[i], static_cast<std::byte>(i));
     AppendFrame(stream, {.type = Type::kData, .exec = static_cast<uint32_t>(i)}, body);
   }
-  FrameReader reader;
+  FrameReader reader(*rc::gen::element(FrameReader::kSmallest, FrameReader::kLarge));
   size_t seen = 0, fed = 0;
   while (true) {
     auto frame = reader.Next();

@@ -24,30 +24,36 @@ size_t SendStream::Room() const {
 }
 
 void SendStream::Grow(size_t needed) {
-  size_t size = std::max(ring_.size(), kSmallestRing);
+  size_t size = std::max(ring_size_, kSmallestRing);
   while (size < needed) size *= 2;
-  if (size == ring_.size()) return;
-  std::vector<std::byte> larger(size);
+  if (size == ring_size_) return;
+  auto larger = std::make_unique_for_overwrite<std::byte[]>(kHeaderSize + size);
   for (uint64_t at = acked_; at < appended_;) {
-    size_t from = at & (ring_.size() - 1), to = at & (size - 1);
+    size_t from = at & (ring_size_ - 1), to = at & (size - 1);
     size_t count =
-        static_cast<size_t>(std::min<uint64_t>({appended_ - at, ring_.size() - from, size - to}));
-    std::memcpy(larger.data() + to, ring_.data() + from, count);
+        static_cast<size_t>(std::min<uint64_t>({appended_ - at, ring_size_ - from, size - to}));
+    std::memcpy(larger.get() + kHeaderSize + to, ring() + from, count);
     at += count;
   }
-  ring_ = std::move(larger);
+  memory_ = std::move(larger);
+  ring_size_ = size;
+}
+
+void SendStream::Free() {
+  memory_.reset();
+  ring_size_ = 0;
 }
 
 std::span<std::byte> SendStream::Space(size_t max) {
   size_t count = std::min(max, Room());
   if (count == 0) return {};
   Grow(static_cast<size_t>(held()) + count);
-  size_t at = appended_ & (ring_.size() - 1);
-  return std::span(ring_).subspan(at, std::min(count, ring_.size() - at));
+  size_t at = appended_ & (ring_size_ - 1);
+  return {ring() + at, std::min(count, ring_size_ - at)};
 }
 
 void SendStream::Filled(size_t count) {
-  CHECK(count <= Room() && held() + count <= ring_.size());
+  CHECK(count <= Room() && held() + count <= ring_size_);
   appended_ += count;
 }
 
@@ -66,16 +72,22 @@ void SendStream::Close() { closed_ = true; }
 void SendStream::Reset() {
   reset_ = true;
   acked_ = sent_ = furthest_ = appended_;
-  ring_ = {};
+  Free();
 }
 
 std::optional<SendStream::Chunk> SendStream::Next(size_t max) const {
   if (reset_) return std::nullopt;
   uint64_t end = std::min(appended_, limit_);
   if (sent_ >= end || max == 0) return std::nullopt;
-  size_t at = sent_ & (ring_.size() - 1);
-  size_t count = static_cast<size_t>(std::min<uint64_t>({end - sent_, max, ring_.size() - at}));
-  return Chunk{sent_, std::span(ring_).subspan(at, count)};
+  size_t at = sent_ & (ring_size_ - 1);
+  size_t count = static_cast<size_t>(std::min<uint64_t>({end - sent_, max, ring_size_ - at}));
+  return Chunk{sent_, {ring() + at, count}};
+}
+
+std::span<std::byte> SendStream::Framed(const Chunk& chunk) {
+  size_t at = chunk.offset & (ring_size_ - 1);
+  CHECK(chunk.bytes.data() == ring() + at && chunk.bytes.size() <= ring_size_ - at);
+  return {memory_.get() + at, kHeaderSize + chunk.bytes.size()};
 }
 
 void SendStream::Sent(size_t count) {
@@ -101,7 +113,7 @@ Result<void> SendStream::OnCredit(uint64_t acked, uint64_t limit) {
   limit_ = limit;
   // After a Rewind the receiver may have more than we have sent again.
   sent_ = std::max(sent_, acked);
-  if (closed_ && acked_ == appended_) ring_ = {};
+  if (closed_ && acked_ == appended_) Free();
   return {};
 }
 

@@ -13,15 +13,20 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "base/result.h"
+#include "protocol/frame.h"
 
 namespace msb::protocol {
 
 inline constexpr uint64_t kDefaultWindow = 256 * 1024;
+// What a client grants of an exec's output, and a relay lets it grant. Larger, because output is
+// what comes in floods, and each half window that was consumed costs four processes a turn: beyond
+// this nothing more is gained.
+inline constexpr uint64_t kOutputWindow = 2 * kDefaultWindow;
 // What a sender holds at most, however much credit it is given.
 inline constexpr uint64_t kMaxHeld = 4 * kDefaultWindow;
 
@@ -46,6 +51,10 @@ class SendStream {
   };
   // What to send next, at most `max` bytes; nullopt when nothing may be sent now.
   std::optional<Chunk> Next(size_t max) const;
+  // The same bytes behind kHeaderSize others: room for a header, so that both leave in one write
+  // without a copy. The others may be bytes of the stream: whoever writes a header there puts them
+  // back before anything else is asked of the stream.
+  std::span<std::byte> Framed(const Chunk& chunk);
   void Sent(size_t count);
   // The EOF frame's offset when everything is sent and EOF is not.
   std::optional<uint64_t> EofDue() const;
@@ -66,9 +75,13 @@ class SendStream {
 
  private:
   void Grow(size_t held);
+  std::byte* ring() const { return memory_.get() + kHeaderSize; }
+  void Free();
 
-  // A ring whose size is a power of two: offset o is at o & (size - 1). Holds [acked_, appended_).
-  std::vector<std::byte> ring_;
+  // A ring whose size is a power of two, behind room for a header: offset o is at o & (size - 1).
+  // Holds [acked_, appended_).
+  std::unique_ptr<std::byte[]> memory_;
+  size_t ring_size_ = 0;
   // sent_ goes back on Rewind; furthest_ is the highest it has been: what may be acknowledged.
   uint64_t acked_ = 0, sent_ = 0, furthest_ = 0, appended_ = 0, limit_ = 0;
   bool closed_ = false, eof_sent_ = false, reset_ = false;

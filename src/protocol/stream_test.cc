@@ -61,6 +61,30 @@ TEST(SendStream, AcceptsAfterARewindWhatTheReceiverHadAlready) {
   EXPECT_EQ(std::vector(chunk->bytes.begin(), chunk->bytes.end()), Pattern(30, 20));
 }
 
+TEST(SendStream, AHeaderBeforeAChunkCostsNothingOfTheStream) {
+  SendStream stream;
+  ASSERT_TRUE(stream.OnCredit(0, kMaxHeld).ok());
+  stream.Append(Pattern(0, 4096));
+  for (size_t sent = 0; sent < 4096;) {
+    auto chunk = stream.Next(500);
+    ASSERT_TRUE(chunk);
+    auto framed = stream.Framed(*chunk);
+    ASSERT_EQ(framed.size(), kHeaderSize + chunk->bytes.size());
+    EXPECT_EQ(framed.data() + kHeaderSize, chunk->bytes.data());
+    std::vector<std::byte> covered(framed.begin(), framed.begin() + kHeaderSize);
+    std::fill_n(framed.begin(), kHeaderSize, std::byte{0xee});
+    EXPECT_EQ(std::vector(framed.begin() + kHeaderSize, framed.end()),
+              Pattern(sent, chunk->bytes.size()));
+    std::copy(covered.begin(), covered.end(), framed.begin());
+    stream.Sent(chunk->bytes.size());
+    sent += chunk->bytes.size();
+  }
+  stream.Rewind();
+  auto all = stream.Next(4096);
+  ASSERT_TRUE(all);
+  EXPECT_EQ(std::vector(all->bytes.begin(), all->bytes.end()), Pattern(0, 4096));
+}
+
 TEST(SendStream, EndsOnceAndAgainAfterARewind) {
   SendStream stream;
   ASSERT_TRUE(stream.OnCredit(0, 100).ok());

@@ -29,7 +29,8 @@ Error Unexpected(Type type) {
 
 struct ClientExec {
   protocol::SendStream input;
-  protocol::ReceiveStream outputs[2];
+  protocol::ReceiveStream outputs[2] = {protocol::ReceiveStream(protocol::kOutputWindow),
+                                        protocol::ReceiveStream(protocol::kOutputWindow)};
   uint64_t input_consumed = 0;
   bool input_gone = false;
 };
@@ -40,7 +41,8 @@ class ClientImpl : public Client, private FrameSocket::Handler {
   ~ClientImpl() override { *alive_ = false; }
 
   Result<void> Open(event::Loop& loop, UniqueFd socket) {
-    socket_ = TRY(FrameSocket::Create(loop, std::move(socket), *this));
+    socket_ =
+        TRY(FrameSocket::Create(loop, std::move(socket), *this, protocol::FrameReader::kLarge));
     socket_->Send({.type = Type::kHello}, Encode(protocol::Hello{}));
     socket_->Flush();
     return {};

@@ -3,6 +3,9 @@
 
 #include "sandbox/frame_socket.h"
 
+#include <sys/uio.h>
+
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -17,13 +20,23 @@ namespace {
 constexpr size_t kSmallBody = 2048;
 // What a queue keeps allocated when it is empty.
 constexpr size_t kKeptCapacity = 64 * 1024;
+// Frames of one write from where they are: what a large reader's buffer holds of the largest.
+constexpr size_t kMaxRun = protocol::FrameReader::kLarge / protocol::kMaxFrame;
+
+std::array<std::byte, protocol::kHeaderSize> Encoded(protocol::Header header, size_t body) {
+  CHECK(body <= protocol::kMaxBody);
+  header.length = static_cast<uint16_t>(body);
+  std::array<std::byte, protocol::kHeaderSize> bytes;
+  protocol::EncodeHeader(header, bytes);
+  return bytes;
+}
 
 }  // namespace
 
 Result<std::unique_ptr<FrameSocket>> FrameSocket::Create(event::Loop& loop, UniqueFd socket,
-                                                         Handler& handler) {
+                                                         Handler& handler, size_t buffer) {
   TRY(sys::SetNonBlocking(socket, true));
-  std::unique_ptr<FrameSocket> made(new FrameSocket(std::move(socket), handler));
+  std::unique_ptr<FrameSocket> made(new FrameSocket(std::move(socket), handler, buffer));
   FrameSocket* self = made.get();
   self->watch_ = TRY(loop.Watch(self->socket_, event::Interest::kRead,
                                 [self](event::Ready ready) { self->OnReady(ready); }));
@@ -34,43 +47,67 @@ FrameSocket::~FrameSocket() { *alive_ = false; }
 
 void FrameSocket::Send(const protocol::Header& header, std::span<const std::byte> body) {
   if (ended_) return;
-  CHECK(body.size() <= protocol::kMaxBody);
-  protocol::Header sized = header;
-  sized.length = static_cast<uint16_t>(body.size());
-  std::array<std::byte, protocol::kHeaderSize> encoded;
-  protocol::EncodeHeader(sized, encoded);
   if (body.size() > kSmallBody && !blocked_) {
-    SendLarge(encoded, body);
+    SendInPlace(header, body);
+    SendRun();
     return;
   }
+  SendRun();
+  auto encoded = Encoded(header, body.size());
   queue_.insert(queue_.end(), encoded.begin(), encoded.end());
   queue_.insert(queue_.end(), body.begin(), body.end());
 }
 
-void FrameSocket::SendLarge(std::span<const std::byte> header, std::span<const std::byte> body) {
+void FrameSocket::SendInPlace(const protocol::Header& header, std::span<const std::byte> body) {
+  if (run_.size() == kMaxRun) SendRun();
+  if (ended_ || blocked_ || body.size() <= kSmallBody) {
+    Send(header, body);
+    return;
+  }
+  run_.push_back({Encoded(header, body.size()), body});
+}
+
+void FrameSocket::SendRun() {
+  if (run_.empty()) return;
+  std::array<iovec, 1 + 2 * kMaxRun> parts;
+  size_t count = 0;
+  auto add = [&](std::span<const std::byte> part) {
+    // The kernel only reads it; iovec says otherwise.
+    parts[count++] = {const_cast<std::byte*>(part.data()), part.size()};
+  };
   auto waiting = std::span<const std::byte>(queue_).subspan(sent_);
-  std::array<std::span<const std::byte>, 3> parts = {waiting, header, body};
-  auto sent = sys::SendGathered(socket_, parts);
+  add(waiting);
+  for (const InPlace& one : run_) {
+    add(one.header);
+    add(one.body);
+  }
+  auto sent = sys::SendParts(socket_, std::span(parts).first(count));
   // An error of the socket shows again at the next read, outside of our caller's work.
-  size_t count = sent ? *sent : 0;
-  size_t from_queue = std::min(count, waiting.size());
+  size_t left = sent ? sent->value_or(0) : 0;
+  size_t from_queue = std::min(left, waiting.size());
   sent_ += from_queue;
-  count -= from_queue;
+  left -= from_queue;
   if (sent_ == queue_.size()) {
     queue_.clear();
     sent_ = 0;
   }
-  size_t from_header = std::min(count, header.size());
-  count -= from_header;
-  if (from_header + count == header.size() + body.size()) return;
-  queue_.insert(queue_.end(), header.begin() + static_cast<ptrdiff_t>(from_header), header.end());
-  queue_.insert(queue_.end(), body.begin() + static_cast<ptrdiff_t>(count), body.end());
-  blocked_ = true;
-  UpdateInterest();
+  for (const InPlace& one : run_) {
+    for (std::span<const std::byte> part : {std::span<const std::byte>(one.header), one.body}) {
+      size_t cut = std::min(left, part.size());
+      left -= cut;
+      if (cut == part.size()) continue;
+      queue_.insert(queue_.end(), part.begin() + static_cast<ptrdiff_t>(cut), part.end());
+      blocked_ = true;
+    }
+  }
+  run_.clear();
+  if (blocked_) UpdateInterest();
 }
 
 void FrameSocket::Flush() {
-  if (ended_ || blocked_ || queued() == 0) return;
+  if (ended_) return;
+  SendRun();
+  if (blocked_ || queued() == 0) return;
   auto sent = sys::SendSome(socket_, std::span<const std::byte>(queue_).subspan(sent_));
   if (sent) {
     sent_ += *sent;

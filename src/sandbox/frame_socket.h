@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -33,8 +34,10 @@ class FrameSocket {
     virtual void OnEnded(Error reason) = 0;
   };
 
-  static Result<std::unique_ptr<FrameSocket>> Create(event::Loop& loop, UniqueFd socket,
-                                                     Handler& handler);
+  // `buffer`: bytes that one read can bring.
+  static Result<std::unique_ptr<FrameSocket>> Create(
+      event::Loop& loop, UniqueFd socket, Handler& handler,
+      size_t buffer = protocol::FrameReader::kSmallest);
   ~FrameSocket();
   FrameSocket(const FrameSocket&) = delete;
   FrameSocket& operator=(const FrameSocket&) = delete;
@@ -42,6 +45,10 @@ class FrameSocket {
   // Small frames wait for Flush(), so that what belongs together leaves in one write; large ones go
   // at once, without a copy while the socket takes them.
   void Send(const protocol::Header& header, std::span<const std::byte> body = {});
+  // A large body is not even looked at before the next Flush() or Send(), one of which must come
+  // while it is still there: a run of frames leaves in one write, straight from where they were
+  // read.
+  void SendInPlace(const protocol::Header& header, std::span<const std::byte> body);
   void Flush();
   size_t queued() const { return queue_.size() - sent_; }
 
@@ -49,10 +56,16 @@ class FrameSocket {
   bool ended() const { return ended_; }
 
  private:
-  FrameSocket(UniqueFd socket, Handler& handler) : socket_(std::move(socket)), handler_(handler) {}
+  struct InPlace {
+    std::array<std::byte, protocol::kHeaderSize> header;
+    std::span<const std::byte> body;
+  };
+
+  FrameSocket(UniqueFd socket, Handler& handler, size_t buffer)
+      : socket_(std::move(socket)), handler_(handler), reader_(buffer) {}
   void OnReady(event::Ready ready);
   void ReadBatch();
-  void SendLarge(std::span<const std::byte> header, std::span<const std::byte> body);
+  void SendRun();
   void UpdateInterest();
   void End(Error reason);
 
@@ -62,7 +75,8 @@ class FrameSocket {
   protocol::FrameReader reader_;
   std::vector<std::byte> queue_;  // [sent_, end) is still to be sent.
   size_t sent_ = 0;
-  bool blocked_ = false;  // The socket was full: wait for it to be writable.
+  std::vector<InPlace> run_;  // Follows queue_; empty while blocked_.
+  bool blocked_ = false;      // The socket was full: wait for it to be writable.
   bool paused_ = false;
   bool ended_ = false;
   // Tells a callback's caller that the handler destroyed us meanwhile.

@@ -26,7 +26,8 @@ Relay::~Relay() = default;
 Result<std::unique_ptr<Relay>> Relay::Create(event::Loop& loop, UniqueFd agent, Owner& owner) {
   std::unique_ptr<Relay> relay(new Relay(loop, owner));
   relay->agent_ = std::make_unique<AgentSide>(*relay);
-  relay->agent_->socket = TRY(FrameSocket::Create(loop, std::move(agent), *relay->agent_));
+  relay->agent_->socket = TRY(
+      FrameSocket::Create(loop, std::move(agent), *relay->agent_, protocol::FrameReader::kLarge));
   relay->Reconnect();
   return relay;
 }
@@ -80,6 +81,8 @@ void Relay::Disconnect(ConnectionId connection) {
 
 void Relay::OnClientEnded(Connection& connection) {
   if (std::exchange(connection.gone, true)) return;
+  // What it was to be sent from the agent's buffer must not wait for it there any more.
+  connection.socket->Flush();
   for (auto [client_id, machine_id] : connection.execs) {
     Exec& exec = execs_.at(machine_id);
     exec.client = nullptr;
@@ -219,6 +222,7 @@ Result<void> Relay::OnPong(const protocol::Frame& frame) {
 
 void Relay::OnAgentEnded(Error reason) {
   agent_gone_ = true;
+  FlushAll();
   owner_.OnFault(std::move(reason));
 }
 

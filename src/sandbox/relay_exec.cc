@@ -96,11 +96,12 @@ Result<void> Relay::OnAgentData(Exec& exec, const protocol::Frame& frame) {
   protocol::ByteSpan fresh = TRY(gate.OnData(header.offset, frame.body));
   if (!std::exchange(first_output_seen_, true)) owner_.OnFirstOutput();
   if (fresh.empty() || exec.client == nullptr || exec.output_reset[index]) return {};
-  exec.client->socket->Send({.type = Type::kData,
-                             .fd = header.fd,
-                             .exec = exec.client_id,
-                             .offset = gate.received() - fresh.size()},
-                            fresh);
+  // Flushed before the agent's next bytes are read: OnBatchEnd, or OnAgentEnded.
+  exec.client->socket->SendInPlace({.type = Type::kData,
+                                    .fd = header.fd,
+                                    .exec = exec.client_id,
+                                    .offset = gate.received() - fresh.size()},
+                                   fresh);
   return {};
 }
 

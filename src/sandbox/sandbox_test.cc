@@ -134,10 +134,10 @@ TEST(OutputGate, PassesOnOnlyWhatIsNew) {
 
 TEST(OutputGate, HoldsAClientToOneWindow) {
   OutputGate gate;
-  EXPECT_FALSE(gate.OnCredit(0, protocol::kDefaultWindow + 1).ok());
-  EXPECT_TRUE(gate.OnCredit(0, protocol::kDefaultWindow).ok());
-  EXPECT_FALSE(gate.OnCredit(1, protocol::kDefaultWindow).ok());  // Never received.
-  EXPECT_FALSE(gate.OnCredit(0, 5).ok());                         // Goes back.
+  EXPECT_FALSE(gate.OnCredit(0, protocol::kOutputWindow + 1).ok());
+  EXPECT_TRUE(gate.OnCredit(0, protocol::kOutputWindow).ok());
+  EXPECT_FALSE(gate.OnCredit(1, protocol::kOutputWindow).ok());  // Never received.
+  EXPECT_FALSE(gate.OnCredit(0, 5).ok());                        // Goes back.
 }
 
 TEST(InputGate, ForgetsWhatWasNotAcknowledgedOnAReconnect) {

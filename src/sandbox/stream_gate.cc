@@ -26,8 +26,8 @@ Result<void> OutputGate::OnCredit(uint64_t consumed, uint64_t limit) {
   if (consumed > received_) return Fault(Cat("credit for ", consumed, " of ", received_, " bytes"));
   if (consumed < consumed_ || limit < limit_ || limit < consumed)
     return Fault(Cat("credit goes back: ", consumed, " of ", consumed_, ", limit ", limit));
-  if (limit - consumed > protocol::kDefaultWindow)
-    return Fault(Cat("credit of ", limit - consumed, " bytes, at most ", protocol::kDefaultWindow));
+  if (limit - consumed > protocol::kOutputWindow)
+    return Fault(Cat("credit of ", limit - consumed, " bytes, at most ", protocol::kOutputWindow));
   consumed_ = consumed;
   limit_ = limit;
   granted_ = true;

@@ -174,12 +174,12 @@ TEST_F(SupervisorTest, ReaderThatStopsStallsOnlyItself) {
   TestClient second;
   first_.consume = false;
   uint32_t stuck = first_.client->OpenExec(Exec({"flood", "10000000"}));
-  ASSERT_TRUE(Until([&] { return first_.output[stuck].size() == protocol::kDefaultWindow; }));
+  ASSERT_TRUE(Until([&] { return first_.output[stuck].size() == protocol::kOutputWindow; }));
   Connect(second);
   uint32_t other = second.client->OpenExec(Exec({"flood", "10000000"}));
   ASSERT_TRUE(Until([&] { return second.ends.contains(other); }));
   EXPECT_EQ(second.output[other].size(), 10'000'000u);
-  EXPECT_EQ(first_.output[stuck].size(), protocol::kDefaultWindow);
+  EXPECT_EQ(first_.output[stuck].size(), protocol::kOutputWindow);
 }
 
 TEST_F(SupervisorTest, DeadClientOfAnExecIsAHangupOfThatExecOnly) {
@@ -375,14 +375,14 @@ TEST_F(SupervisorTest, SixtyFourExecsAtOnceDoNotMix) {
 TEST_F(SupervisorTest, OutputSurvivesAReconnectOfTheAgent) {
   Start();
   first_.consume = false;
-  uint32_t exec = first_.client->OpenExec(Exec({"flood", "400000"}));
-  ASSERT_TRUE(Until([&] { return first_.output[exec].size() == protocol::kDefaultWindow; }));
+  uint32_t exec = first_.client->OpenExec(Exec({"flood", "800000"}));
+  ASSERT_TRUE(Until([&] { return first_.output[exec].size() == protocol::kOutputWindow; }));
   agent().Reconnect();
   ASSERT_TRUE(Until([&] { return agent().epoch == 2; }));
   first_.consume = true;
   first_.client->Consumed(exec, 1, first_.output[exec].size());
   ASSERT_TRUE(Until([&] { return first_.ends.contains(exec); }));
-  EXPECT_EQ(first_.output[exec].size(), 400'000u);
+  EXPECT_EQ(first_.output[exec].size(), 800'000u);
 }
 
 // What a hostile guest may try: each ends its own machine, with a reason, and nothing else.
@@ -433,7 +433,7 @@ TEST_F(SupervisorTest, FloodBeyondTheCreditEndsTheMachine) {
   first_.client->OpenExec(Exec({"sleep"}));
   ASSERT_TRUE(Until([&] { return !first_.started.empty(); }));
   std::string piece(30'000, 'x');
-  for (uint64_t at = 0; at <= protocol::kDefaultWindow; at += piece.size())
+  for (uint64_t at = 0; at <= protocol::kOutputWindow; at += piece.size())
     agent().Send({.type = Type::kData, .fd = 1, .exec = 1, .offset = at}, AsBytes(piece));
   ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
   EXPECT_THAT(first_.outcome->detail, HasSubstr("beyond the credit"));

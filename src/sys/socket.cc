@@ -105,21 +105,6 @@ Result<size_t> SendSome(BorrowedFd socket, std::span<const std::byte> bytes) {
   return static_cast<size_t>(n);
 }
 
-Result<size_t> SendGathered(BorrowedFd socket, std::span<const std::span<const std::byte>> parts) {
-  constexpr size_t kMaxParts = 4;
-  CHECK(parts.size() <= kMaxParts);
-  iovec vectors[kMaxParts];
-  for (size_t i = 0; i < parts.size(); i++)
-    vectors[i] = {const_cast<std::byte*>(parts[i].data()), parts[i].size()};
-  msghdr message{};
-  message.msg_iov = vectors;
-  message.msg_iovlen = parts.size();
-  ssize_t n = RetryOnEintr([&] { return ::sendmsg(socket.get(), &message, MSG_NOSIGNAL); });
-  if (n == -1 && errno == EAGAIN) return size_t{0};
-  if (n == -1) return Error::Errno("sendmsg");
-  return static_cast<size_t>(n);
-}
-
 namespace {
 
 // The kernel only reads the array; msghdr says otherwise.

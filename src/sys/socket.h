@@ -43,9 +43,6 @@ Result<PeerCredentials> GetPeer(BorrowedFd socket);
 
 // Never raises SIGPIPE.
 Result<size_t> SendSome(BorrowedFd socket, std::span<const std::byte> bytes);
-// At most 4 parts in one call, without a copy. 0: a non-blocking socket is full, which is no error
-// here: it is the common case of a stream that waits for its reader.
-Result<size_t> SendGathered(BorrowedFd socket, std::span<const std::span<const std::byte>> parts);
 // Both without waiting, whatever the socket's mode, at most 1024 parts in one call. nullopt: the
 // socket is full, or has nothing.
 Result<std::optional<size_t>> SendParts(BorrowedFd socket, std::span<const iovec> parts);
