@@ -35,6 +35,8 @@ struct PlanStorage {
   std::vector<PlannedFd> fds;
   std::vector<PlannedLimit> limits;
   std::vector<char*> argv;
+  std::vector<UniqueFd> doors;
+  std::vector<int> door_numbers;
   std::string uid_map, gid_map, program;
   JailPlan plan{};
 };
@@ -147,6 +149,15 @@ Result<void> PlanIds(JailedProcess& process, PlanStorage& storage) {
   return {};
 }
 
+Result<void> PlanDoors(const JailSpec& spec, PlanStorage& storage) {
+  if (spec.cgroup == nullptr) return {};
+  storage.doors = TRY(spec.cgroup->OpenV1Doors());
+  if (storage.doors.size() > kMaxDoors)
+    return Error(Code::kInternal, "too many cgroup hierarchies");
+  for (const UniqueFd& door : storage.doors) storage.door_numbers.push_back(door.get());
+  return {};
+}
+
 struct Pipes {
   sys::Pipe report, status, leash;
 };
@@ -169,7 +180,7 @@ void FillPlan(const JailSpec& spec, const Pipes& pipes, const UniqueFd& self, in
   plan.init_filter = kJailInitFilter.code.data();
   plan.init_filter_length = kJailInitFilter.length;
   plan.landlock_abi = landlock_abi;
-  plan.wait_for_cgroup = spec.cgroup != nullptr && spec.cgroup->has_v1();
+  plan.cgroup_doors = storage.door_numbers;
   plan.report = pipes.report.write.get();
   plan.status = pipes.status.write.get();
   plan.leash = pipes.leash.read.get();
@@ -190,7 +201,7 @@ Result<Cloned> CloneInit(const JailSpec& spec, JailPlan& plan) {
       CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
   if (plan.user_namespace) args.flags |= CLONE_NEWUSER;
   // On version 1 the init moves first and then takes its cgroup namespace itself.
-  if (!plan.wait_for_cgroup) args.flags |= CLONE_NEWCGROUP;
+  if (plan.cgroup_doors.empty()) args.flags |= CLONE_NEWCGROUP;
   if (spec.cgroup != nullptr && spec.cgroup->into_fd()) {
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = static_cast<uint64_t>(spec.cgroup->into_fd().get());
@@ -254,6 +265,7 @@ Result<JailedProcess> Start(const JailSpec& spec) {
   TRY(PlanDescriptors(spec, devnull.get(), stderr_fd, storage));
   PlanLimits(spec, storage, process.facts);
   TRY(PlanIds(process, storage));
+  TRY(PlanDoors(spec, storage));
   Pipes pipes{TRY(sys::MakePipe()), TRY(sys::MakePipe()), TRY(sys::MakePipe())};
   UniqueFd self = TRY(sys::PidfdOpen(::getpid()));
   FillPlan(spec, pipes, self, process.facts.landlock_abi, storage);
@@ -263,10 +275,6 @@ Result<JailedProcess> Start(const JailSpec& spec) {
   pipes.report.write.Reset();
   pipes.status.write.Reset();
   pipes.leash.read.Reset();
-  if (storage.plan.wait_for_cgroup) {
-    TRY(spec.cgroup->Add(init.pid));
-    TRY(sys::WriteAll(pipes.leash.write, "g"));
-  }
   TRY(HearReport(pipes.report.read, storage));
   process.pidfd = std::move(child).Detach();
   process.status = std::move(pipes.status.read);

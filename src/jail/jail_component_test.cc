@@ -11,13 +11,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <optional>
+
+#include "base/text.h"
 #include "jail/elf_needs.h"
 #include "jail/jail.h"
 #include "jail/jail_plan.h"
 #include "jail/jail_steps.h"
 #include "jail/policies.h"
+#include "sys/cgroup.h"
 #include "sys/file.h"
 #include "sys/fork.h"
+#include "sys/random.h"
 
 namespace msb::jail {
 namespace {
@@ -101,6 +107,51 @@ TEST(Jail, StatesItsWallsAndIds) {
   EXPECT_TRUE(ReapJailed(*started).ok());
 }
 
+// Where this process may make one: on version 1 the init walks in by itself, on version 2 it is
+// cloned into it.
+std::optional<sys::Cgroup> MakeCgroup() {
+  auto host = sys::CgroupHost::Find("");
+  if (!host) return std::nullopt;
+  auto made =
+      sys::Cgroup::Create(*host, Cat(sys::RandomId(8), ".test"), {.memory_bytes = 64 << 20});
+  if (!made) EXPECT_EQ(made.error().code(), Code::kPermissionDenied) << made.error().message();
+  return made ? std::optional(*std::move(made)) : std::nullopt;
+}
+
+TEST(Jail, IsInItsCgroupBeforeItsProgram) {
+  auto cgroup = MakeCgroup();
+  if (!cgroup) return;
+  JailSpec spec = Spec({"/bin/sleep", "1000"});
+  spec.cgroup = &*cgroup;
+  auto started = StartJailed(spec);
+  ASSERT_TRUE(started.ok()) << started.error().message();
+  ASSERT_FALSE(started->facts.cgroups.empty());
+  for (const std::string& path : started->facts.cgroups) {
+    auto members = sys::ReadFileAt(sys::Cwd(), path + "/cgroup.procs", 1 << 16);
+    ASSERT_TRUE(members.ok());
+    EXPECT_EQ(std::count(members->begin(), members->end(), '\n'), 2) << path;  // Init and program.
+  }
+  KillJailed(*started);
+  EXPECT_TRUE(ReapJailed(*started).ok());
+  EXPECT_TRUE(cgroup->Remove().ok());
+}
+
+TEST(Jail, ThatCannotEnterItsCgroupIsRefused) {
+  auto cgroup = MakeCgroup();
+  if (!cgroup) return;
+  if (cgroup->has_v1()) {
+    for (JailStep step : {JailStep::kEnterCgroup, JailStep::kCgroupNamespace}) {
+      JailSpec spec = Shell("exit 0");
+      spec.cgroup = &*cgroup;
+      spec.fail_at = step;
+      auto started = StartJailed(spec);
+      ASSERT_FALSE(started.ok());
+      EXPECT_THAT(started.error().message(), testing::HasSubstr(std::string(StepName(step))));
+    }
+  }
+  EXPECT_TRUE(cgroup->Remove().ok());
+}
+
 TEST(Jail, EndsWhenKilledAndWhenTheLeashIsLetGo) {
   for (bool leash : {false, true}) {
     auto started = StartJailed(Spec({"/bin/sleep", "1000"}));
@@ -147,7 +198,7 @@ TEST(Jail, RefusesAtEachStepByNameAndLeavesNothing) {
                      *spec.fail_at == JailStep::kGidMap;
     bool for_root = *spec.fail_at == JailStep::kSetIds;
     bool for_cgroups =
-        *spec.fail_at == JailStep::kWaitForCgroup || *spec.fail_at == JailStep::kCgroupNamespace;
+        *spec.fail_at == JailStep::kEnterCgroup || *spec.fail_at == JailStep::kCgroupNamespace;
     if (for_cgroups || (::geteuid() == 0 ? for_users : for_root)) {
       ASSERT_TRUE(started.ok());
       EXPECT_TRUE(ReapJailed(*started).ok());

@@ -57,7 +57,7 @@ class Child {
 
   void MoveDescriptors();
   void CheckParent(JailStep step);
-  void WaitForCgroup();
+  void EnterCgroup();
   void MapIds();
   void WriteFile(JailStep step, const char* path, const char* text);
   void BuildRoot();
@@ -90,6 +90,7 @@ void Child::MoveDescriptors() {
   int* own[] = {&plan_.report, &plan_.status, &plan_.leash, &plan_.parent_pidfd, &plan_.slot_lock};
   for (int* fd : own) wanted[count++] = fd;
   for (PlannedFd& fd : plan_.fds) wanted[count++] = &fd.fd;
+  for (int& door : plan_.cgroup_doors) wanted[count++] = &door;
   int kept[kMost];
   size_t kept_count = 0;
   for (size_t i = 0; i < count; i++) {
@@ -118,11 +119,14 @@ void Child::CheckParent(JailStep step) {
   Check(step, n == 0 ? 0 : -1);
 }
 
-void Child::WaitForCgroup() {
-  char go;
-  ssize_t n = ::read(plan_.leash, &go, 1);
-  if (n == 0) errno = ESRCH;
-  Check(JailStep::kWaitForCgroup, n == 1 ? 0 : -1);
+// By ourselves: to be moved by another process would wait for a grace period of RCU, 6 to 14 ms on
+// an idle host.
+void Child::EnterCgroup() {
+  if (plan_.cgroup_doors.empty()) return;
+  for (int door : plan_.cgroup_doors) {
+    Check(JailStep::kEnterCgroup, ::write(door, "0", 1));
+    ::close(door);
+  }
   Check(JailStep::kCgroupNamespace, ::unshare(CLONE_NEWCGROUP));
 }
 
@@ -272,12 +276,10 @@ void Child::Run() {
   ::umask(022);  // The program's id must be able to walk the root that we build.
   MoveDescriptors();
   CheckParent(JailStep::kParentAlive);
+  EnterCgroup();
   if (plan_.user_namespace) MapIds();
   Check(JailStep::kHostname, ::sethostname(plan_.hostname, std::strlen(plan_.hostname)));
   BuildRoot();
-  // Not earlier: on version 1 the move waits for a grace period (6 to 14 ms on an idle host),
-  // during which the root gets built.
-  if (plan_.wait_for_cgroup) WaitForCgroup();
   RunInit(Fork());
 }
 

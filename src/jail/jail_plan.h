@@ -17,6 +17,8 @@ namespace msb::jail {
 enum class JailStep : uint8_t {
   kDescriptors,
   kParentAlive,
+  kEnterCgroup,
+  kCgroupNamespace,
   kSetgroups,
   kUidMap,
   kGidMap,
@@ -31,8 +33,6 @@ enum class JailStep : uint8_t {
   kEnterRoot,
   kDetachHost,
   kSealRoot,
-  kWaitForCgroup,
-  kCgroupNamespace,
   kFork,
   // In the init, after the fork.
   kInitCapabilities,
@@ -81,6 +81,8 @@ struct JailReport {
 // Descriptors that the program is given lie below this, and the init's own above.
 inline constexpr int kMaxProgramNumber = 199;
 inline constexpr int kFirstInitFd = 260;
+// Version 1 hierarchies with a controller for limits: three at most.
+inline constexpr size_t kMaxDoors = 8;
 
 struct JailPlan {
   const char* hostname;
@@ -101,7 +103,9 @@ struct JailPlan {
   const char* gid_map;
   uid_t uid;
   gid_t gid;
-  bool wait_for_cgroup;  // A byte comes on the leash when the parent has moved us.
+  // Of version 1 cgroups: the init writes "0" into each and is in there. Empty: it was cloned into
+  // its cgroup and its cgroup namespace.
+  std::span<int> cgroup_doors;
 
   int report;  // Write ends and read ends as the parent numbered them.
   int status;

@@ -14,8 +14,8 @@ std::string_view StepName(JailStep step) {
     case JailStep::kParentAlive:
     case JailStep::kInitParentDeath:
       return "tie to the supervisor's life";
-    case JailStep::kWaitForCgroup:
-      return "wait to be moved into the cgroup";
+    case JailStep::kEnterCgroup:
+      return "enter the cgroup";
     case JailStep::kCgroupNamespace:
       return "unshare cgroup namespace";
     case JailStep::kSetgroups:
@@ -111,7 +111,7 @@ std::string_view StepRemedy(JailStep step, int err) {
     case JailStep::kDescriptors:
       return err == EINVAL || err == EMFILE ? "raise the limit of open files (ulimit -n)" : "";
     case JailStep::kParentAlive:
-    case JailStep::kWaitForCgroup:
+    case JailStep::kEnterCgroup:
     case JailStep::kCgroupNamespace:
     case JailStep::kMakeTarget:
     case JailStep::kDetachHost:

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <optional>
+#include <thread>
 
 #include "base/text.h"
 #include "sys/cgroup.h"
@@ -193,6 +194,39 @@ TEST(DelegatedCgroup, WithProcessesOfItsOwnIsRefusedOnVersion2) {
   EXPECT_FALSE(*FindAt(dir, "microsandbox"));
   EXPECT_TRUE(member->Signal(SIGKILL).ok());
   EXPECT_TRUE(member->Wait(Deadline::After(std::chrono::seconds(5))).ok());
+}
+
+// Version 1 has a door for threads alone, which would leave the others behind.
+TEST(LeaveCallersCgroup, TakesEveryThreadAlong) {
+  auto plain = Plain();
+  if (!plain) return;
+  Delegated caller(*plain);
+  auto child = ForkChild([&] {
+    UniqueFd dir = *OpenAt(Cwd(), caller.path(), O_RDONLY | O_DIRECTORY);
+    if (!WriteCgroupFile(dir, "cgroup.procs", "0")) return 1;
+    auto wait = *MakePipe();
+    std::thread other([&] {
+      char none;
+      [[maybe_unused]] ssize_t ignored = ::read(wait.read.get(), &none, 1);
+    });
+    bool left = LeaveCallersCgroup(*plain).ok();
+    size_t threads = 0, elsewhere = 0;
+    UniqueFd tasks = *OpenAt(Cwd(), "/proc/self/task", O_RDONLY | O_DIRECTORY);
+    auto names = *ListDirectory(tasks);
+    for (const std::string& thread : names) {
+      auto now = ReadFileAt(Cwd(), Cat("/proc/self/task/", thread, "/cgroup"), 1 << 16);
+      threads++;
+      if (!now || CgroupPathIn(plain->hierarchies[0], *now) != "/microsandbox/supervisors")
+        elsewhere++;
+    }
+    wait.write.Reset();
+    other.join();
+    return left && threads == 2 && elsewhere == 0 ? 42 : 2;
+  });
+  ASSERT_TRUE(child.ok());
+  auto status = child->Wait(Deadline::After(std::chrono::seconds(20)));
+  ASSERT_TRUE(status.ok());
+  EXPECT_EQ(*status, (ExitStatus{false, 42}));
 }
 
 TEST(LeaveCallersCgroup, StaysAtTheRootAndLeavesEverythingElse) {

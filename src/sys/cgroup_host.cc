@@ -19,10 +19,22 @@ namespace msb::sys {
 namespace {
 
 constexpr size_t kFileLimit = 1 << 20;
+// Of version 1. One thread that moves itself waits for nobody; a whole process, even itself, waits
+// for a grace period of RCU (cgroup_procs_write_start(), Linux 5.5).
+constexpr const char* kThreadDoor = "tasks";
+constexpr const char* kProcessDoor = "cgroup.procs";
 constexpr std::string_view kSupervisors = "supervisors";
 constexpr std::string_view kSupervisorOfScope = "supervisor";
 constexpr const char* kGiveOne = "give a delegated cgroup: --cgroup DIR";
 constexpr std::string_view kControllers[] = {"memory", "cpu", "pids"};
+
+// The thread that asks is the process. One that cannot be told from more counts as more.
+bool HasOneThread() {
+  auto tasks = OpenAt(Cwd(), "/proc/self/task", O_RDONLY | O_DIRECTORY);
+  if (!tasks) return false;
+  auto names = ListDirectory(*tasks);
+  return names && names->size() == 1;
+}
 
 Result<std::string> Mounts() { return ReadFileAt(Cwd(), "/proc/self/mountinfo", 4 << 20); }
 
@@ -192,8 +204,9 @@ Result<void> CheckScopesWork() {
 
 Result<void> LeaveCallersCgroup(const CgroupHost& host) {
   std::string now = TRY(ReadFileAt(Cwd(), "/proc/self/cgroup", kFileLimit));
+  bool alone = HasOneThread();
   for (const CgroupHost::Hierarchy& hierarchy : host.hierarchies) {
-    // The root limits nothing and is nobody's; each move costs the host a grace period.
+    // The root limits nothing and is nobody's.
     if (host.way == CgroupHost::Way::kPlain && CgroupPathIn(hierarchy, now) == "/") continue;
     bool scope = host.is_ours_alone();
     UniqueFd ours =
@@ -202,7 +215,8 @@ Result<void> LeaveCallersCgroup(const CgroupHost& host) {
     auto made = MkdirAt(ours, name, 0755);
     if (!made && made.error().code() != Code::kAlreadyExists) return made;
     UniqueFd leaf = TRY(OpenAt(ours, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-    TRY(WriteCgroupFile(leaf, "cgroup.procs", "0").Context(hierarchy.root));
+    const char* door = alone && !hierarchy.v2 ? kThreadDoor : kProcessDoor;
+    TRY(WriteCgroupFile(leaf, door, "0").Context(hierarchy.root));
   }
   return {};
 }
