@@ -107,6 +107,8 @@ Outcome Supervisor::Diagnose(const MachineEnd& end) const {
 void Supervisor::CleanUp() {
   main_.reset();
   parts_.backend->Cleanup();
+  // Who sees the record end finds the tree free.
+  parts_.root_lock.Reset();
   bool cgroup_gone = true;
   if (parts_.cgroup) {
     auto removed = parts_.cgroup->Remove();

@@ -7,12 +7,13 @@ import os
 import pathlib
 import signal
 import subprocess
+import tarfile
 import time
 
 import pytest
 
 from conftest import Msb, descendants, make_home, processes, remove_home, until
-from test_bad_input import elsewhere, refused
+from test_bad_input import FILE, LINK, elsewhere, refused, with_extra
 from test_limits import without_cgroups
 
 PROCESS = ["--isolation", "process"]
@@ -69,6 +70,42 @@ def test_a_stronger_wall_that_is_required_refuses_it(msb, no_trace, level):
     assert f"--isolation process contradicts --require {level}" in message
 
 
+def with_isolation(msb, level):
+    msb.env = {**msb.env, "MICROSANDBOX_ISOLATION": level}
+    return msb
+
+
+# The words of the runner's own level, where it adds them, would win over the environment.
+def plain(msb, *words, expect=0):
+    done = subprocess.run([str(msb.bin / "msb"), *map(str, words)], env=msb.env, stdin=subprocess.DEVNULL, capture_output=True,
+                          timeout=60)
+    assert done.returncode == expect, done
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def test_the_environment_asks_for_it_and_is_named(msb, no_trace):
+    with_isolation(msb, "process")
+    out, err = plain(msb, "exe", "--memory", "128M", msb.image, "--", "cat", "/proc/1/comm")
+    assert out == "msb-agent\n"
+    assert err.startswith("isolation process: ") and "asked for by MICROSANDBOX_ISOLATION=process" in err
+    _, err = plain(msb, "exe", "--json", "--memory", "128M", msb.image, "--", "true")
+    assert "MICROSANDBOX_ISOLATION=process" in json.dumps(json.loads(err.splitlines()[0]))
+    plain(msb, "exe", "-d", "--quiet", "--memory", "128M", "--name", "box", msb.image)
+    assert msb.ps()[0]["isolation"] == "process"
+    plain(msb, "rm", "-f", "box")
+    _, err = plain(msb, "exe", "--require", "vm", msb.image, "--", "true", expect=125)
+    assert "MICROSANDBOX_ISOLATION=process: " in err and "--require vm" in err
+
+
+def test_the_command_line_wins_over_the_environment(msb, no_trace):
+    with_isolation(msb, "vm-emulated")
+    out, err = plain(msb, "exe", *PROCESS, "--memory", "128M", msb.image, "--", "cat", "/proc/1/comm")
+    assert out == "msb-agent\n" and "MICROSANDBOX_ISOLATION" not in err
+    with_isolation(msb, "docker")
+    _, err = plain(msb, "exe", msb.image, "--", "true", expect=125)
+    assert "MICROSANDBOX_ISOLATION: " in err and "vm-emulated, process" in err
+
+
 # Root trees.
 
 def test_the_tree_is_made_once_and_by_digest(msb):
@@ -103,7 +140,7 @@ def test_a_damaged_disk_is_named_and_leaves_nothing(msb, no_trace):
     assert trees(msb) == [] and list((pathlib.Path(msb.home) / "images/tmp").iterdir()) == []
 
 
-def test_a_directory_is_used_in_its_place_and_a_tar_is_not(msb, test_tar, tmp_path):
+def test_a_directory_is_used_in_its_place(msb, test_tar, tmp_path):
     tree = tmp_path / "tree"
     tree.mkdir()
     subprocess.run(["tar", "-C", tree, "-xf", test_tar, "--no-same-owner"], check=True)
@@ -112,8 +149,81 @@ def test_a_directory_is_used_in_its_place_and_a_tar_is_not(msb, test_tar, tmp_pa
         folder.chmod(0o755)
     out = msb.out("exe", *PROCESS, "--quiet", "--rootfs", tree, "--", "/bin/sh", "-c", "echo here; echo x > /x")
     assert out == "here\n" and not (tree / "x").exists()
-    message = refused(msb, "exe", *PROCESS, "--rootfs", test_tar, "--", "true")
-    assert "takes a directory" in message
+
+
+def own_trees(msb):
+    """Those that are one sandbox's alone."""
+    folder = pathlib.Path(msb.home) / "images/tmp"
+    return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def test_a_tar_is_unpacked_for_one_run(msb, no_trace, test_tar):
+    out = msb.out("exe", *PROCESS, "--quiet", "--memory", "128M", "--rootfs", test_tar, "--", "/bin/sh", "-c",
+                  "stat -c '%u %a' /home/user /root; echo x > /etc/passwd; cat /etc/passwd; exit 3", expect=3)
+    assert out == ("1000 755\n" if ROOT else "0 755\n") + "0 700\nx\n"
+    assert own_trees(msb) == [] and trees(msb) == []
+
+
+def test_a_tar_with_names_and_links_that_lead_out_stays_inside(msb, no_trace, tmp_path, test_tar):
+    tar = with_extra(test_tar, tmp_path, ("/abs", FILE, ""), ("out", LINK, "/etc/passwd"), ("node", tarfile.CHRTYPE, ""),
+                     ("down", LINK, "/var/tmp"), ("down/under", FILE, ""))
+    done = msb.run("exe", *PROCESS, "--quiet", "--memory", "128M", "--rootfs", tar, "--", "/bin/sh", "-c",
+                   "ls -d /abs; head -n 1 /out; ls /node", expect=1)
+    assert done.stdout.decode().splitlines() == ["/abs", "root:x:0:0:root:/root:/bin/sh"]
+    assert not pathlib.Path("/abs").exists() and not pathlib.Path("/var/tmp/under").exists()
+    assert own_trees(msb) == []
+
+
+def test_a_tar_that_is_none_leaves_nothing(msb, no_trace, test_tar, tmp_path):
+    (tmp_path / "cut.tar").write_bytes(pathlib.Path(test_tar).read_bytes()[:700_000])
+    refused(msb, "exe", *PROCESS, "--rootfs", tmp_path / "cut.tar", "--", "true")
+    # Its tree is whole, and no sandbox can be started.
+    refused(msb, "exe", *PROCESS, "--rootfs", test_tar, "--", "true", env={"MICROSANDBOX_AGENT": "/no/such/file"})
+    assert own_trees(msb) == []
+
+
+@pytest.mark.parametrize("who", ["msb", "supervisor"])
+def test_the_tree_of_a_killed_run_is_found(msb, no_trace, test_tar, who):
+    process = msb.start("exe", *PROCESS, "--quiet", "--memory", "128M", "--rootfs", test_tar, "--", "/bin/sh", "-c",
+                        "echo up; sleep 9876")
+    assert process.stdout.readline() == b"up\n"
+    supervisor = msb.ps()[0]["supervisor_pid"]
+    (tree,) = own_trees(msb)
+    # What is used is left alone.
+    msb.run("gc")
+    assert own_trees(msb) == [tree] and (tree / "root/bin/busybox").exists()
+    os.kill(process.pid if who == "msb" else supervisor, signal.SIGKILL)
+    process.communicate(timeout=60)
+    if who == "supervisor":
+        assert process.returncode == 120
+        msb.run("gc")
+    else:
+        until(lambda: supervisor not in descendants(), "its end")
+        assert own_trees(msb) == [tree]
+        assert f"images/tmp/{tree.name}" in msb.out("gc")
+    assert own_trees(msb) == []
+
+
+def test_the_tree_of_a_killed_unpacking_is_found(msb, no_trace, test_tar):
+    for seconds in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3):
+        process = msb.start("exe", *PROCESS, "--quiet", "--memory", "128M", "--rootfs", test_tar, "--", "/bin/sleep", "9877")
+        time.sleep(seconds)
+        process.kill()
+        process.communicate(timeout=60)
+    until(lambda: msb.ps("-a") == [] and own_trees(msb) == [], "the end of them all")
+
+
+def test_the_tree_of_a_detached_sandbox_goes_with_it(msb, no_trace, test_tar):
+    for way in (["kill", "box"], ["stop", "box"], ["rm", "-f", "box"]):
+        msb.run("exe", "-d", *PROCESS, "--quiet", "--memory", "128M", "--name", "box", "--rootfs", test_tar)
+        assert len(own_trees(msb)) == 1 and sh(msb, "echo x > /etc/motd; ls /bin/busybox") == "/bin/busybox\n"
+        msb.run(*way)
+        assert own_trees(msb) == [], way
+        msb.run("rm", "-f", "box")
+    # One that ends by itself: the next command of the home.
+    msb.run("exe", "-d", *PROCESS, "--quiet", "--memory", "128M", "--name", "box", "--rootfs", test_tar, "--", "/bin/sleep", "1")
+    until(lambda: msb.ps() == [] and own_trees(msb) == [], "its end, and of its tree")
+    msb.run("rm", "box")
 
 
 @pytest.mark.root

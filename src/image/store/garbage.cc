@@ -93,7 +93,30 @@ Result<bool> WriterLives(BorrowedFd dir, const std::string& name) {
   return sys::FileLock::IsHeld(fd);
 }
 
+// A directory in tmp/ whose lock nobody holds.
+Result<bool> AnyTreeMayBeDead(BorrowedFd images) {
+  auto temp = sys::OpenAt(images, kTemp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (!temp) return false;
+  for (const std::string& name : TRY(sys::ListDirectory(*temp))) {
+    auto found = TRY(sys::FindAt(*temp, name));
+    if (!found || !S_ISDIR(found->st_mode)) continue;
+    auto lock = sys::OpenAt(*temp, Cat(name, "/", kTreeLock), O_RDONLY | O_NOFOLLOW);
+    // Without one it is half made or half removed by somebody who is at it; if he is not, gc sees
+    // to it.
+    if (lock && !TRY(sys::FileLock::IsHeld(*lock))) return true;
+  }
+  return false;
+}
+
 }  // namespace
+
+Result<void> Store::RemoveDeadTrees() {
+  if (!images_ || !TRY(AnyTreeMayBeDead(images_))) return {};
+  // Makers hold it between the directory and its lock.
+  auto lock = TRY(LockImages(images_, LockMode::kExclusive));
+  Collector collector(images_, GarbageMode::kRemove);
+  return collector.SweepStagedTrees();
+}
 
 Result<Garbage> Store::CollectGarbage(GarbageMode mode) {
   if (!images_) return Garbage();

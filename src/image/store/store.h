@@ -101,6 +101,11 @@ class StagedTree {
 
   // Makes it durable, then visible. Where another was faster, that one is taken and ours goes.
   Result<OpenedTree> Commit() &&;
+  // For a tree that is never committed: it is used where it was staged. Whoever holds the lock
+  // keeps it there, also beyond our end.
+  Result<OpenedTree> Share() const;
+  // Not removed by our end: whoever holds the lock uses it, and then RemoveDeadTrees() finds it.
+  void Leave() && { temp_name_.clear(); }
 
  private:
   friend class Store;
@@ -162,6 +167,11 @@ class Store {
   Result<std::optional<OpenedTree>> OpenTree(const Image& image) const;
   // Makes the directories of images/ if need be.
   Result<StagedTree> StageTree(const Image& image);
+  // The same for a tree that belongs to no image; not for Commit().
+  Result<StagedTree> StageTree();
+  // Staged trees whose maker and users are gone, without the whole of CollectGarbage(): some system
+  // calls when there are none.
+  Result<void> RemoveDeadTrees();
 
   Result<ImageList> List() const;
 
@@ -179,6 +189,7 @@ class Store {
   Result<StagedImage> Stage(StagingMode mode = StagingMode::kUnnamed);
 
  private:
+  Result<StagedTree> StageTreeAs(const std::string& name);
   Store(UniqueFd home, UniqueFd images) : home_(std::move(home)), images_(std::move(images)) {}
   // sys_errno() is ENOENT when there is no such reference.
   Result<Image> Load(const std::string& ref_name) const;

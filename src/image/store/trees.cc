@@ -97,6 +97,12 @@ Result<std::optional<OpenedTree>> Store::OpenTree(const Image& image) const {
 }
 
 Result<StagedTree> Store::StageTree(const Image& image) {
+  return StageTreeAs(TreeName(image.manifest));
+}
+
+Result<StagedTree> Store::StageTree() { return StageTreeAs(""); }
+
+Result<StagedTree> Store::StageTreeAs(const std::string& tree_name) {
   images_ = TRY(EnsureLayout(home_));
   UniqueFd images = TRY(sys::Duplicate(images_));
   UniqueFd temp = TRY(sys::OpenAt(images, kTemp, O_RDONLY | O_DIRECTORY));
@@ -104,7 +110,7 @@ Result<StagedTree> Store::StageTree(const Image& image) {
   auto images_lock = TRY(LockImages(images, LockMode::kShared));
   std::string name = sys::RandomId(16);
   TRY(sys::MkdirAt(temp, name, 0700));
-  StagedTree staged(std::move(images), {}, {}, name, TreeName(image.manifest));
+  StagedTree staged(std::move(images), {}, {}, name, tree_name);
   UniqueFd dir = TRY(sys::OpenAt(temp, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   UniqueFd file = TRY(sys::OpenAt(dir, kTreeLock, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   // Shared from the start: whoever finds the tree takes it in the moment in which it appears.
@@ -122,6 +128,10 @@ void StagedTree::Discard() {
   if (auto temp = sys::OpenAt(images_, kTemp, O_RDONLY | O_DIRECTORY))
     (void)RemoveTree(images_, *temp, temp_name_);
   temp_name_.clear();
+}
+
+Result<OpenedTree> StagedTree::Share() const {
+  return OpenedTree{TRY(sys::Duplicate(root_)), TRY(sys::Duplicate(lock_))};
 }
 
 Result<OpenedTree> StagedTree::Commit() && {

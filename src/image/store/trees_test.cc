@@ -135,6 +135,41 @@ TEST_F(TreesTest, OfADeadMakerIsGarbageAndOfALivingOneIsNot) {
   ASSERT_TRUE(std::move(staged).Commit().ok());
 }
 
+TEST_F(TreesTest, OfNoImageGoesWithItsMaker) {
+  {
+    auto staged = *store_.StageTree();
+    auto shared = staged.Share();
+    ASSERT_TRUE(shared.ok());
+    EXPECT_EQ(sys::Stat(shared->root)->st_ino, sys::Stat(staged.root())->st_ino);
+    EXPECT_TRUE(store_.RemoveDeadTrees().ok());
+    EXPECT_THAT(store_.CollectGarbage()->items, IsEmpty());
+    EXPECT_THAT(Temporary(), SizeIs(1));
+  }
+  EXPECT_THAT(Temporary(), IsEmpty());
+}
+
+TEST_F(TreesTest, OfNoImageThatWasLeftGoesAfterItsLastUser) {
+  std::optional<OpenedTree> used;
+  {
+    auto staged = *store_.StageTree();
+    ASSERT_TRUE(sys::MkdirAt(staged.root(), "etc", 0500).ok());
+    used = *staged.Share();
+    std::move(staged).Leave();
+  }
+  EXPECT_TRUE(store_.RemoveDeadTrees().ok());
+  EXPECT_THAT(Temporary(), SizeIs(1));
+  EXPECT_TRUE(*sys::FindAt(used->root, "etc"));
+  used->lock.Reset();
+  EXPECT_TRUE(store_.RemoveDeadTrees().ok());
+  EXPECT_THAT(Temporary(), IsEmpty());
+}
+
+TEST_F(TreesTest, OfTheDeadAreLookedForWithoutMakingAnything) {
+  TempHome empty;
+  EXPECT_TRUE(Store::Open(empty.fd())->RemoveDeadTrees().ok());
+  EXPECT_THAT(*sys::ListDirectory(empty.fd()), IsEmpty());
+}
+
 TEST_F(TreesTest, IsNotTakenFromAnotherUser) {
   auto made = Staged().Commit();
   ASSERT_TRUE(made.ok());

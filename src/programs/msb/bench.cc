@@ -20,6 +20,7 @@
 #include "json/value.h"
 #include "programs/msb/bench_stats.h"
 #include "programs/msb/commands.h"
+#include "programs/msb/isolation.h"
 #include "programs/msb/root.h"
 #include "programs/msb/ui.h"
 #include "sys/file.h"
@@ -219,7 +220,9 @@ Result<std::vector<Start>> Measure(const BenchStartOptions& options) {
   std::string self = TRY(sys::ReadLinkAt(sys::Cwd(), "/proc/self/exe"));
   auto argv = CommandLineOf(options, self);
   // Fills the page cache, and fails before anything is counted.
-  if (options.cold && options.isolation == sandbox::Isolation::kProcess)
+  auto isolation = options.isolation;
+  if (!isolation) isolation = TRY(IsolationOfEnvironment(sys::GetEnv));
+  if (options.cold && isolation == sandbox::Isolation::kProcess)
     return Error(Code::kInvalidArgument,
                  "--cold: a root tree is many files, which stay in the cache")
         .Remedy("leave --cold out with --isolation process");

@@ -8,6 +8,7 @@
 #include "programs/msb/commands.h"
 #include "programs/msb/detach.h"
 #include "programs/msb/finish.h"
+#include "programs/msb/isolation.h"
 #include "programs/msb/program_spec.h"
 #include "programs/msb/root.h"
 #include "programs/msb/session.h"
@@ -15,6 +16,7 @@
 #include "programs/msb/ui.h"
 #include "sandbox/probe.h"
 #include "sandbox/sandboxes.h"
+#include "sys/process.h"
 
 namespace msb::cli {
 
@@ -42,7 +44,8 @@ Result<Prepared> Prepare(const ExeOptions& options) {
   auto spec = TRY(MakeSandboxSpec(options));
   auto home = TRY(sandbox::Home::Open());
   sandbox::Reconcile(home);
-  auto choice = TRY(sandbox::ChooseIsolation(home.dir(), options.isolation, options.required));
+  RemoveDeadTrees(home);
+  auto choice = TRY(ChooseIsolation(home.dir(), options.isolation, options.required, sys::GetEnv));
   spec.isolation = choice.isolation;
   auto parts = TRY(sandbox::FindParts(spec.isolation));
   Root root = options.rootfs ? TRY(MakeRoot(home, *options.rootfs, spec.isolation))
@@ -73,6 +76,8 @@ int RunAttached(const ExeOptions& options, Prepared& prepared, Clock::time_point
     ReportError(options.program, end.error());
     return Fail(end.error(), format, kExitNotStarted);
   }
+  // Finish() may end us by a signal.
+  prepared.root.own_tree.reset();
   return Finish(options.program, *end, began);
 }
 
@@ -99,7 +104,9 @@ int RunExe(const ExeOptions& options) {
     ReportError(options.program, socket.error());
     return Fail(socket.error(), format, kExitNotStarted);
   }
-  return FinishDetached(options, *std::move(socket));
+  int code = FinishDetached(options, *std::move(socket));
+  if (code == 0 && prepared->root.own_tree) std::move(*prepared->root.own_tree).Leave();
+  return code;
 }
 
 }  // namespace msb::cli

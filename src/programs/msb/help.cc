@@ -56,14 +56,16 @@ std::string Indented(std::string_view lines) {
 }  // namespace
 
 std::string OverviewText(bool color) {
-  return Cat("Runs untrusted programs in small machines of their own.\n\n",
-             Title("Usage: msb COMMAND [OPTIONS]", color), "\n", Title("Commands:", color),
-             CommandList(""), "\n", Title("Examples:", color),
-             Indented("msb exe microsandbox/python -- python3 -c 'print(6*7)'\n"
-                      "msb exe python                  # a shell or the image's own command\n"
-                      "msb doctor                      # what this host can do\n"
-                      "msb help exe                    # every option of a command"),
-             "\nState is kept in $MICROSANDBOX_HOME (default ~/.microsandbox).\n");
+  return Cat(
+      "Runs untrusted programs in small machines of their own.\n\n",
+      Title("Usage: msb COMMAND [OPTIONS]", color), "\n", Title("Commands:", color),
+      CommandList(""), "\n", Title("Examples:", color),
+      Indented("msb exe microsandbox/python -- python3 -c 'print(6*7)'\n"
+               "msb exe python                  # a shell or the image's own command\n"
+               "msb doctor                      # what this host can do\n"
+               "msb help exe                    # every option of a command"),
+      "\nState is kept in $MICROSANDBOX_HOME (default ~/.microsandbox). What is started without\n"
+      "--isolation has that of $MICROSANDBOX_ISOLATION, if it is set.\n");
 }
 
 Result<std::string> HelpText(std::string_view name, bool color) {

@@ -8,9 +8,11 @@
 #include "image/store/store.h"
 #include "programs/msb/commands.h"
 #include "programs/msb/help.h"
+#include "programs/msb/isolation.h"
 #include "programs/msb/ui.h"
 #include "sandbox/probe.h"
 #include "sandbox/sandboxes.h"
+#include "sys/process.h"
 
 namespace msb::cli {
 
@@ -87,7 +89,7 @@ int RunDoctor(const DoctorOptions& options) {
   auto home = sandbox::Home::Open();
   if (!home) return Fail(home.error(), format, kExitFailed);
   auto checks = sandbox::CheckHost(home->dir());
-  auto choice = sandbox::ChooseIsolation(home->dir(), std::nullopt, std::nullopt);
+  auto choice = ChooseIsolation(home->dir(), std::nullopt, std::nullopt, sys::GetEnv);
   // The choice knows the kinds of machine, the checks what each of them needs.
   bool works = choice.ok() && std::none_of(checks.begin(), checks.end(), [](const auto& check) {
                  return check.state == sandbox::CheckState::kFailed;
@@ -96,7 +98,9 @@ int RunDoctor(const DoctorOptions& options) {
     Print(JsonOf(checks, choice, works));
   } else {
     Print(TextOf(checks, UseColor(1)));
-    if (works) Print(Cat("\nmsb exe uses: ", sandbox::Name(choice->isolation), "\n"));
+    auto asked = IsolationOfEnvironment(sys::GetEnv);
+    std::string_view why = asked && *asked ? " ($MICROSANDBOX_ISOLATION)" : "";
+    if (works) Print(Cat("\nmsb exe uses: ", sandbox::Name(choice->isolation), why, "\n"));
   }
   if (works) return 0;
   return options.json || choice ? kExitFailed : Fail(choice.error(), format, kExitFailed);

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "image/store/store.h"
 #include "json/value.h"
@@ -68,25 +69,51 @@ Result<void> RunUnpacker(const std::string& what, std::vector<std::string> words
   return {};
 }
 
+Result<void> UnpackTree(const std::string& what, BorrowedFd disk, BorrowedFd tree) {
+  return RunUnpacker(what, {"unpack-tree", "--disk-fd", "3", "--tree-fd", "4"},
+                     {{disk.get(), 3}, {tree.get(), 4}});
+}
+
 Result<store::OpenedTree> MakeTree(store::Store& store, const store::OpenedImage& opened) {
   store::StagedTree staged = TRY(store.StageTree(opened.image));
-  TRY(RunUnpacker(Cat("image ", opened.image.reference.Familiar()),
-                  {"unpack-tree", "--disk-fd", "3", "--tree-fd", "4"},
-                  {{opened.disk.get(), 3}, {staged.root().get(), 4}}));
+  TRY(UnpackTree(Cat("image ", opened.image.reference.Familiar()), opened.disk, staged.root()));
   return std::move(staged).Commit();
 }
 
-// The directory itself.
-Result<Root> OpenTree(const std::string& source) {
-  std::string shown = Cat("--rootfs ", Escape(source, 200));
+// A root disk in a file without a name.
+Result<UniqueFd> UnpackDisk(const sandbox::Home& home, const std::string& source) {
+  auto disk = TRY(sys::UnnamedFile(home.dir()));
+  TRY(RunUnpacker(Cat("--rootfs ", Escape(source, 200)),
+                  {"unpack", "--output-fd", "3", "--quiet", "--", source}, {{disk.get(), 3}}));
+  return disk;
+}
+
+// Of a tar: as an image's, by way of a root disk, which goes at once.
+Result<Root> MakeOwnTree(const sandbox::Home& home, const std::string& source) {
+  UniqueFd disk = TRY(UnpackDisk(home, source));
+  auto store = TRY(store::Store::Open(home.dir()));
+  Root root{{}, source, "", {}, TRY(store.StageTree())};
+  TRY(UnpackTree(Cat("--rootfs ", Escape(source, 200)), disk, root.own_tree->root()));
+  auto shared = TRY(root.own_tree->Share());
+  root.source = {std::move(shared.root), std::move(shared.lock)};
+  return root;
+}
+
+// The directory itself; of anything else a tree of its own.
+Result<Root> OpenTree(const sandbox::Home& home, const std::string& source) {
   auto opened = sys::OpenAt(sys::Cwd(), source, O_RDONLY | O_DIRECTORY);
-  if (!opened && opened.error().sys_errno() == ENOTDIR)
-    return Error(Code::kInvalidArgument, Cat(shown, ": --isolation process takes a directory"))
-        .Remedy("make an image of the tar: msb image import NAME TAR");
-  return Root{{TRY(std::move(opened).Context(shown)), {}}, source, "", {}};
+  if (!opened && opened.error().sys_errno() == ENOTDIR) return MakeOwnTree(home, source);
+  return Root{
+      {TRY(std::move(opened).Context(Cat("--rootfs ", Escape(source, 200)))), {}}, source, "", {}};
 }
 
 }  // namespace
+
+void RemoveDeadTrees(const sandbox::Home& home) {
+  auto store = store::Store::Open(home.dir());
+  auto removed = store ? store->RemoveDeadTrees() : Result<void>();
+  if (!removed) LOG(kInfo, "left for msb gc", {"why", removed.error().message()});
+}
 
 Result<Root> FindRoot(const sandbox::Home& home, const std::string& image,
                       sandbox::Isolation isolation) {
@@ -120,10 +147,8 @@ Result<std::string> FindImageProgram() {
 
 Result<Root> MakeRoot(const sandbox::Home& home, const std::string& source,
                       sandbox::Isolation isolation) {
-  if (isolation == sandbox::Isolation::kProcess) return OpenTree(source);
-  auto disk = TRY(sys::UnnamedFile(home.dir()));
-  TRY(RunUnpacker(Cat("--rootfs ", Escape(source, 200)),
-                  {"unpack", "--output-fd", "3", "--quiet", "--", source}, {{disk.get(), 3}}));
+  if (isolation == sandbox::Isolation::kProcess) return OpenTree(home, source);
+  UniqueFd disk = TRY(UnpackDisk(home, source));
   // The supervisor gets what cannot be written.
   auto read_only = TRY(sys::OpenAt(sys::Cwd(), Cat("/proc/self/fd/", disk.get()), O_RDONLY));
   return Root{{std::move(read_only), {}}, source, "", {}};

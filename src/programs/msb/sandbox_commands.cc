@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "json/pretty.h"
 #include "programs/msb/commands.h"
+#include "programs/msb/root.h"
 #include "programs/msb/stop.h"
 #include "programs/msb/ui.h"
 #include "programs/msb/walls_view.h"
@@ -71,6 +72,7 @@ std::string JsonOf(const std::vector<sandbox::RecordInfo>& records) {
 Result<std::vector<sandbox::RecordInfo>> List(bool all) {
   auto home = TRY(sandbox::Home::OpenToRead());
   sandbox::Reconcile(home);
+  RemoveDeadTrees(home);
   auto records = TRY(sandbox::ListSandboxes(home));
   if (!all) std::erase_if(records, [](const auto& r) { return r.state == sandbox::State::kEnded; });
   std::stable_sort(records.begin(), records.end(), [](const auto& a, const auto& b) {

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "event/loop.h"
 #include "programs/msb/commands.h"
+#include "programs/msb/root.h"
 #include "programs/msb/ui.h"
 #include "sandbox/client.h"
 
@@ -77,6 +78,8 @@ int ForEachSandbox(
     else
       Print(name + "\n");
   }
+  // A tree that was one sandbox's alone goes with it.
+  RemoveDeadTrees(*home);
   out.EndArray().EndObject();
   if (json) Print(std::move(out).Take() + "\n");
   return code;
