@@ -25,7 +25,6 @@
 
 namespace {
 
-using msb::Cat;
 using msb::Code;
 using msb::Error;
 using msb::LogLevel;
