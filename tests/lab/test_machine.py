@@ -88,6 +88,15 @@ def test_one_command_in_a_lab_of_its_own_writes_back_where_it_may(tmp_path):
     assert (tmp_path / "result").read_bytes() == b"written inside"
 
 
+def test_it_is_woken_while_nobody_asks_anything_of_it(lab):
+    """A timer's interrupt that the translator lost would else be waited for until somebody does."""
+    interrupts = 'grep "$(basename /sys/bus/virtio/drivers/virtio_console/virtio*)" /proc/interrupts'
+    done = lab("sh", "-c", f"{interrupts}; sleep 6; {interrupts}")
+    counts = [sum(int(word) for word in line.split(":", 1)[1].split() if word.isdigit())
+              for line in done.stdout.decode().splitlines()]
+    assert counts[-1] - counts[0] >= 4, done.stdout.decode()
+
+
 def test_status_names_the_lab(lab):
     labs = json.loads(tools_lab("status", "--json").stdout)["labs"]
     assert [(one["kernel"], one["cpus"], one["mine"]) for one in labs if one["name"] == NAME] == [(KERNEL, 1, True)]

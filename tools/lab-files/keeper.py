@@ -22,6 +22,9 @@ BOOT_SECONDS = 120
 POWER_OFF_SECONDS = 10
 KEPT_CONSOLES = 10
 FIRST_CLIENT_SECONDS = 5
+# A machine of the translator that runs guests loses the interrupt of its timer now and then as it goes to sleep, and
+# then sleeps until it hears of something else. It does so as often as this.
+WAKE_SECONDS = 1
 
 
 class Client:
@@ -50,6 +53,7 @@ class Keeper:
         self.port_reader = wire.Reader()
         self.began = time.monotonic()
         self.up_ms = None
+        self.woken = self.began
         self.mounting = list(enumerate(options["shares"]))
         self.stopping_since = None
         self.orderly = False
@@ -100,9 +104,10 @@ class Keeper:
             self.awaited = True
             started()
             while self.processes and self.processes[0].poll() is None:
-                for key, events in self.selector.select(self.patience()):
+                for key, events in self.selector.select(min(self.patience(), WAKE_SECONDS)):
                     key.data(events)
                 self.check_deadlines()
+                self.wake()
             self.machine_ended(None)  # The loop may end before it hears of this by descriptor.
         except (OSError, parts.LabError) as error:
             self.problem = str(error)
@@ -130,6 +135,11 @@ class Keeper:
         else:
             self.problem = f"the lab's lifetime of {self.options['lifetime']} s is over"
             self.stop(orderly=True)
+
+    def wake(self):
+        if self.up_ms is not None and not self.unsent and time.monotonic() - self.woken >= WAKE_SECONDS:
+            self.woken = time.monotonic()
+            self.to_port(wire.frame(wire.WAKE))
 
     def stop(self, orderly):
         """Orderly: what was written to shared folders is synced first."""

@@ -3,7 +3,7 @@
 
 import struct
 
-OPEN, INPUT, SIGNAL, RESIZE, HANG_UP, MOUNT, POWER_OFF = range(1, 8)
+OPEN, INPUT, SIGNAL, RESIZE, HANG_UP, MOUNT, POWER_OFF, WAKE = range(1, 9)
 CREDIT = 16
 HELLO, OUTPUT, EXIT, FAILED, MOUNTED = range(32, 37)
 # Between a client and the keeper only.

@@ -18,6 +18,7 @@ enum class Type : uint8_t {
   kHangUp = 5,  // the client is gone: SIGHUP, and a second later all of the run is killed
   kMount = 6,   // channel 0; body: tag NUL folder: a shared folder of the host; `extra` 1: writable
   kPowerOff = 7,  // channel 0
+  kWake = 8,      // channel 0; asks for nothing: its interrupt is all that is meant
   // both ways
   kCredit = 16,  // u32: so many more bytes may come (output to the host, input to the lab)
   // lab -> host
