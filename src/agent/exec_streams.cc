@@ -29,8 +29,10 @@ constexpr int kLargePipe = 1 << 20;
 constexpr int kInputPipe = 64 * 1024;
 // Waiting for a process that has read already.
 constexpr size_t kWorthEnlarging = 8 * 1024;
-// What a stream may hold although the agent holds too much in all.
-constexpr uint64_t kFairShare = 32 * 1024;
+// What a stream may hold although the agent holds too much in all. Held is what was not
+// acknowledged, and a host that has consumed all of it acknowledges half a window at the earliest:
+// with less, a stream whose reader reads would wait for a credit that is not due.
+constexpr uint64_t kFairShare = protocol::kOutputWindow / 2;
 // A write is not worth beginning a DATA frame of fewer bytes at its end.
 constexpr size_t kSmallestPiece = 1024;
 

@@ -26,8 +26,8 @@ constexpr auto kSoon = std::chrono::milliseconds(1);
 constexpr auto kSweep = std::chrono::milliseconds(100);
 // Bytes held for the host over all streams, beyond which each gets a fair share only.
 constexpr uint64_t kPlenty = 8 << 20;
-// Fewer execs than this cannot hold more than that.
-constexpr size_t kFewExecs = 16;
+// So few execs cannot hold more than that in both their outputs' windows.
+constexpr size_t kFewExecs = kPlenty / (2 * protocol::kOutputWindow);
 
 Error Fault(std::string_view what, const Frame& frame) {
   return Error(Code::kInvalidArgument, Cat(what, " (type ", static_cast<uint8_t>(frame.header.type),

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
+#include <vector>
 
 #include "agent/test_host.h"
 #include "base/text.h"
@@ -57,6 +59,26 @@ TEST(SessionStreams, AReaderThatStopsStallsNobodyElse) {
   std::string bytes = Noise(1 << 20, 2);
   EXPECT_TRUE(host.Run(Cat16(), bytes).output[1] == bytes);
   EXPECT_EQ(host.exec(stopped).output[1].size(), protocol::kDefaultWindow);
+}
+
+// More than the agent likes to hold in all, of readers that do not read.
+TEST(SessionStreams, ManyReadersThatStopStallNobodyElse) {
+  TestHost host;
+  std::vector<uint32_t> stopped;
+  for (int i = 0; i < 40; ++i) {
+    stopped.push_back(host.Open(Shell("cat /dev/zero")));
+    host.Pause(stopped.back(), 1, true);
+  }
+  host.Until([&] {
+    return std::ranges::all_of(stopped, [&](uint32_t id) {
+      return host.exec(id).output[1].size() == protocol::kDefaultWindow;
+    });
+  });
+  // With the largest window, of which a half is acknowledged at the earliest.
+  uint32_t reads = host.Open(Shell("head -c 2000000 /dev/zero"));
+  host.exec(reads).receive[1] = protocol::ReceiveStream(protocol::kOutputWindow);
+  host.Until([&] { return host.exec(reads).ended(); });
+  EXPECT_EQ(host.exec(reads).output[1].size(), 2000000u);
 }
 
 TEST(SessionStreams, AProcessThatDoesNotReadStallsNobodyElse) {
