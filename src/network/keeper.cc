@@ -134,6 +134,8 @@ void Keeper::Become(int where, int errors) const {
   int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   for (int fd = 0; fd < 2; fd++) report.Check("/dev/null", ::dup2(null, fd));
   report.Check("stderr", ::dup2(errors, 2));
+  // pasta takes a SIGPIPE that it finds ignored for an error.
+  report.Check("SIGPIPE", ::signal(SIGPIPE, SIG_DFL) == SIG_ERR ? -1 : 0);
   char path_setting[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
   char* environment[] = {path_setting, nullptr};
   ::execve(words[0], words.data(), environment);
