@@ -24,7 +24,7 @@ Result<void> CheckLocks(BorrowedFd dir) {
   UniqueFd second = TRY(open());
   auto held = sys::FileLock::TryShared(std::move(first));
   if (!held) return std::move(held).error().Context("locks do not work here");
-  // A shared lock stands in the way of an exclusive one, which is what IsHeld asks about.
+  // A shared lock stands in the way of an exclusive one.
   auto taken = sys::FileLock::TryExclusive(std::move(second));
   if (!taken) return {};
   return Error(Code::kFailedPrecondition, "locks do not work here: one was given twice");

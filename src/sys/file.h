@@ -126,6 +126,8 @@ class [[nodiscard]] FileLock {
   static Result<FileLock> WaitShared(UniqueFd fd, Deadline deadline);
   // Is an exclusive lock held by anyone? Does not take it (F_OFD_GETLK).
   static Result<bool> IsHeld(BorrowedFd fd);
+  // The same for a lock of either kind.
+  static Result<bool> IsHeldOrShared(BorrowedFd fd);
 
   BorrowedFd fd() const { return fd_; }
   UniqueFd Release() && { return std::move(fd_); }

@@ -82,6 +82,14 @@ Result<void> Wait(BorrowedFd fd, short type, Deadline deadline) {
       .Remedy("wait for it to end, or end it");
 }
 
+Result<bool> StandsInTheWayOf(BorrowedFd fd, short type) {
+  struct flock lock {};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  if (::fcntl(fd.get(), F_OFD_GETLK, &lock) == -1) return Error::Errno("fcntl F_OFD_GETLK");
+  return lock.l_type != F_UNLCK;
+}
+
 }  // namespace
 
 Result<FileLock> FileLock::TryExclusive(UniqueFd fd) {
@@ -104,12 +112,8 @@ Result<FileLock> FileLock::WaitShared(UniqueFd fd, Deadline deadline) {
   return FileLock(std::move(fd));
 }
 
-Result<bool> FileLock::IsHeld(BorrowedFd fd) {
-  struct flock lock {};
-  lock.l_type = F_RDLCK;
-  lock.l_whence = SEEK_SET;
-  if (::fcntl(fd.get(), F_OFD_GETLK, &lock) == -1) return Error::Errno("fcntl F_OFD_GETLK");
-  return lock.l_type != F_UNLCK;
-}
+Result<bool> FileLock::IsHeld(BorrowedFd fd) { return StandsInTheWayOf(fd, F_RDLCK); }
+
+Result<bool> FileLock::IsHeldOrShared(BorrowedFd fd) { return StandsInTheWayOf(fd, F_WRLCK); }
 
 }  // namespace msb::sys

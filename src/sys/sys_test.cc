@@ -111,6 +111,9 @@ TEST_F(SysTest, LockIsSeenWithoutTakingIt) {
               Code::kUnavailable);
   }
   EXPECT_FALSE(*FileLock::IsHeld(asker));
+  auto shared = FileLock::TryShared(*OpenAt(dir_, "lock", O_RDWR));
+  EXPECT_FALSE(*FileLock::IsHeld(asker));
+  EXPECT_TRUE(*FileLock::IsHeldOrShared(asker));
 }
 
 TEST_F(SysTest, MappingSharesBytesWithTheFile) {

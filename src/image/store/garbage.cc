@@ -103,7 +103,7 @@ Result<bool> AnyTreeMayBeDead(BorrowedFd images) {
     auto lock = sys::OpenAt(*temp, Cat(name, "/", kTreeLock), O_RDONLY | O_NOFOLLOW);
     // Without one it is half made or half removed by somebody who is at it; if he is not, gc sees
     // to it.
-    if (lock && !TRY(sys::FileLock::IsHeld(*lock))) return true;
+    if (lock && !TRY(sys::FileLock::IsHeldOrShared(*lock))) return true;
   }
   return false;
 }

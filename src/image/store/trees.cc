@@ -82,7 +82,10 @@ uint64_t TreeBytes(BorrowedFd parent, const std::string& name) { return BytesOf(
 Result<void> RemoveTree(BorrowedFd images, BorrowedFd parent, const std::string& name) {
   UniqueFd temp = TRY(sys::OpenAt(images, kTemp, O_RDONLY | O_DIRECTORY));
   std::string aside = sys::RandomId(16);
-  TRY(sys::RenameAt(parent, name, temp, aside));
+  auto renamed = sys::RenameAt(parent, name, temp, aside);
+  // Whoever it belonged to has removed it.
+  if (!renamed && renamed.error().sys_errno() == ENOENT) return {};
+  TRY(std::move(renamed));
   if (::geteuid() != 0) OpenAll(temp, aside, 0);
   return sys::RemoveTreeAt(temp, aside);
 }

@@ -104,8 +104,14 @@ int RunExe(const ExeOptions& options) {
     ReportError(options.program, socket.error());
     return Fail(socket.error(), format, kExitNotStarted);
   }
+  // Its supervisor holds it, and may live on whatever becomes of us from here.
+  if (auto& tree = prepared->root.own_tree) {
+    std::move(*tree).Leave();
+    tree.reset();
+  }
+  prepared->root.source = {};
   int code = FinishDetached(options, *std::move(socket));
-  if (code == 0 && prepared->root.own_tree) std::move(*prepared->root.own_tree).Leave();
+  if (code != 0) RemoveDeadTrees(prepared->home);
   return code;
 }
 
