@@ -221,7 +221,8 @@ TEST(LeaveCallersCgroup, TakesEveryThreadAlong) {
     }
     wait.write.Reset();
     other.join();
-    return left && threads == 2 && elsewhere == 0 ? 42 : 2;
+    // ThreadSanitizer has one of its own.
+    return left && threads >= 2 && elsewhere == 0 ? 42 : 2;
   });
   ASSERT_TRUE(child.ok());
   auto status = child->Wait(Deadline::After(std::chrono::seconds(20)));
