@@ -199,7 +199,7 @@ TEST(DelegatedCgroup, WithProcessesOfItsOwnIsRefusedOnVersion2) {
 // Version 1 has a door for threads alone, which would leave the others behind.
 TEST(LeaveCallersCgroup, TakesEveryThreadAlong) {
   auto plain = Plain();
-  if (!plain) return;
+  if (!plain) GTEST_SKIP() << "cgroups are not made by plain directories here";
   Delegated caller(*plain);
   auto child = ForkChild([&] {
     UniqueFd dir = *OpenAt(Cwd(), caller.path(), O_RDONLY | O_DIRECTORY);
