@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the files, claims a part by a lock on one byte, runs the helpers.
+// Reads the files, claims a part by locks on its ids, runs the helpers.
 
 #include "jail/subordinate_ids.h"
 
@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "jail/subordinate_locks.h"
 #include "sys/file.h"
 #include "sys/process.h"
 
@@ -62,34 +63,121 @@ SubordinateRange Largest(const std::vector<SubordinateRange>& ranges) {
                            [](auto& a, auto& b) { return a.count < b.count; });
 }
 
-Result<UniqueFd> OpenLocks(const std::string& given) {
-  std::string directory = given;
-  if (auto runtime = sys::GetEnv("XDG_RUNTIME_DIR"); directory.empty() && runtime)
-    directory = Cat(*runtime, "/microsandbox");
-  if (auto home = sys::GetEnv("HOME"); directory.empty() && home)
-    directory = Cat(*home, "/.microsandbox-ids");
-  if (!directory.starts_with('/')) return Error(Code::kNotFound, "no directory for locks");
-  UniqueFd dir = TRY(sys::OpenPrivateDirectory(directory));
-  return sys::OpenAt(dir, "subordinate-ids", O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+bool Overlap(const SubordinateRange& a, const SubordinateRange& b) {
+  return a.first < uint64_t{b.first} + b.count && b.first < uint64_t{a.first} + a.count;
 }
 
-// The number of a part from 1 on that nobody else has; 0, the shared one, when there is none, or
-// nowhere to lock: what a user's sandboxes share is no way from one into another.
-uint32_t ClaimChunk(const std::string& directory, size_t count, UniqueFd& held) {
-  if (count < 2) return 0;
-  auto file = OpenLocks(directory);
-  if (!file) return 0;
-  for (uint32_t number = 1; number < count; number++) {
-    struct flock lock {};
-    lock.l_type = F_WRLCK;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = number;
-    lock.l_len = 1;
-    if (::fcntl(file->get(), F_OFD_SETLK, &lock) == -1) continue;
-    held = *std::move(file);
-    return number;
+SubordinateRange Together(const SubordinateRange& a, const SubordinateRange& b) {
+  uint32_t first = std::min(a.first, b.first);
+  return {first, std::max(a.first + a.count, b.first + b.count) - first};
+}
+
+// Adds it to ranges that do not overlap, and they still do not.
+void Merge(SubordinateRange range, std::vector<SubordinateRange>& ranges) {
+  size_t at = ranges.size();
+  for (size_t i = ranges.size(); i-- > 0;) {
+    if (!Overlap(ranges[i], range)) continue;
+    range = Together(ranges[i], range);
+    ranges.erase(ranges.begin() + static_cast<std::ptrdiff_t>(i));
+    at = i;
   }
+  ranges.insert(ranges.begin() + static_cast<std::ptrdiff_t>(at), range);
+}
+
+// The colon-separated field of a line, from 0 on.
+std::string_view Field(std::string_view line, int number) {
+  for (; number > 0; number--) {
+    size_t colon = line.find(':');
+    if (colon == std::string_view::npos) return "";
+    line.remove_prefix(colon + 1);
+  }
+  return line.substr(0, line.find(':'));
+}
+
+// What is given to the user, cut into whole parts, and what maps it.
+struct Given {
+  std::vector<SubordinateRange> uids, gids;
+  std::vector<uint32_t> uid_chunks, gid_chunks;
+  std::string lock_directory;
+  std::string newuidmap, newgidmap;
+
+  size_t chunks() const { return std::min(uid_chunks.size(), gid_chunks.size()); }
+};
+
+Result<void> FindHelpers(const SubordinateSource& source, Given& given) {
+  given.newuidmap = TRY(FindHelper(source, "newuidmap"));
+  given.newgidmap = TRY(FindHelper(source, "newgidmap"));
+  // They have their rights by setuid or capabilities of the file, which this forbids.
+  if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
+    return Missing("newuidmap has no rights under no_new_privs", "run it where that is not set");
+  return {};
+}
+
+Result<Given> FindGiven(const SubordinateSource& source) {
+  uint32_t id = ::getuid();
+  auto passwd = TRY(sys::FindFileAt(sys::Cwd(), source.passwd, kFileLimit));
+  auto user = FindPasswdUser(passwd.value_or(""), id);
+  std::string name = user ? user->name : "";
+  Given given;
+  given.uids = TRY(ReadRanges(source.subuid, name, id));
+  given.gids = TRY(ReadRanges(source.subgid, name, id));
+  TRY(FindHelpers(source, given));
+  given.uid_chunks = Chunks(given.uids);
+  given.gid_chunks = Chunks(given.gids);
+  std::string home = user ? user->home : sys::GetEnv("HOME").value_or("");
+  given.lock_directory = source.directory;
+  if (given.lock_directory.empty() && home.starts_with('/'))
+    given.lock_directory = Cat(home, "/", kSubordinateDirectory);
+  return given;
+}
+
+// The first of the parts behind the shared one that is free; 0, which is no id of a part: none.
+Result<uint32_t> TakeChunk(SubordinateLocks& locks, SubordinateLocks::Kind kind,
+                           std::span<const uint32_t> chunks) {
+  for (uint32_t first : chunks.subspan(1))
+    if (TRY(locks.Take(kind, first, kSubordinateChunk, SubordinateLocks::Use::kOwn))) return first;
   return 0;
+}
+
+Result<std::optional<SubordinateSpan>> TakeOwn(SubordinateLocks& locks, const Given& given) {
+  uint32_t uid = TRY(TakeChunk(locks, SubordinateLocks::Kind::kUsers, given.uid_chunks));
+  uint32_t gid =
+      uid == 0 ? 0 : TRY(TakeChunk(locks, SubordinateLocks::Kind::kGroups, given.gid_chunks));
+  if (gid != 0) return std::optional(SubordinateSpan{uid, gid, kSubordinateChunk - 1});
+  TRY(locks.LetGo());
+  return std::optional<SubordinateSpan>();
+}
+
+Result<void> TakeShared(SubordinateLocks& locks, const SubordinateSpan& span) {
+  auto take = [&](SubordinateLocks::Kind kind, uint32_t first) -> Result<void> {
+    if (TRY(locks.Take(kind, first, span.count, SubordinateLocks::Use::kShared))) return {};
+    return Error(Code::kUnavailable, Cat("some ids from ", first, " to ", first + span.count - 1,
+                                         " are another sandbox's own"))
+        .Remedy("stop the sandboxes that were started before these ids were given away anew");
+  };
+  TRY(take(SubordinateLocks::Kind::kUsers, span.first_uid));
+  return take(SubordinateLocks::Kind::kGroups, span.first_gid);
+}
+
+SubordinateSpan SharedSpan(const Given& given) {
+  if (given.chunks() > 0)
+    return {given.uid_chunks[0], given.gid_chunks[0], kSubordinateChunk - 1};  // And the user's.
+  SubordinateRange uid = Largest(given.uids), gid = Largest(given.gids);
+  return {uid.first, gid.first, std::min({uid.count, gid.count, kSubordinateChunk - 1})};
+}
+
+// Without locks there is only what is shared anyway.
+Result<std::optional<SubordinateLocks>> OpenLocks(const Given& given) {
+  bool several = given.chunks() >= 2;
+  auto locks =
+      SubordinateLocks::Open(given.lock_directory, several ? SubordinateLocks::Missing::kMake
+                                                           : SubordinateLocks::Missing::kFail);
+  if (locks) return std::optional(*std::move(locks));
+  if (!several) return std::optional<SubordinateLocks>();
+  bool foreign = locks.error().code() == Code::kFailedPrecondition;
+  return Missing(Cat("no place to note which sandbox has which ids: ", locks.error().message()),
+                 foreign ? Cat("remove ", given.lock_directory, ": it is made anew")
+                         : "give the user a home directory that he owns and can write");
 }
 
 struct Helper {
@@ -137,57 +225,44 @@ std::vector<SubordinateRange> ParseSubordinateIds(std::string_view text, std::st
     auto count = ParseNumber<uint32_t>(line.substr(b + 1));
     if (!first || !count || *first == 0 || *count == 0) continue;
     if (uint64_t{*first} + *count > kIdsOfKernel) continue;
-    ranges.push_back({*first, *count});
+    Merge({*first, *count}, ranges);
   }
   return ranges;
 }
 
-std::string NameOfUser(std::string_view passwd, uint32_t id) {
+std::optional<PasswdUser> FindPasswdUser(std::string_view passwd, uint32_t id) {
   while (!passwd.empty()) {
     std::string_view line = passwd.substr(0, passwd.find('\n'));
     passwd.remove_prefix(std::min(passwd.size(), line.size() + 1));
-    size_t a = line.find(':');
-    size_t b = a == std::string_view::npos ? a : line.find(':', a + 1);
-    if (a == 0 || b == std::string_view::npos) continue;
-    std::string_view rest = line.substr(b + 1);
-    if (ParseNumber<uint32_t>(rest.substr(0, rest.find(':'))) == id)
-      return std::string(line.substr(0, a));
+    std::string_view name = Field(line, 0);
+    if (!name.empty() && ParseNumber<uint32_t>(Field(line, 2)) == id)
+      return PasswdUser{std::string(name), std::string(Field(line, 5))};
   }
-  return "";
+  return std::nullopt;
 }
 
 Result<SubordinateIds> ClaimSubordinateIds(const SubordinateSource& source) {
-  uint32_t id = ::getuid();
-  auto passwd = TRY(sys::FindFileAt(sys::Cwd(), source.passwd, kFileLimit));
-  std::string name = NameOfUser(passwd.value_or(""), id);
-  auto uids = TRY(ReadRanges(source.subuid, name, id));
-  auto gids = TRY(ReadRanges(source.subgid, name, id));
-  SubordinateIds ids{};
-  ids.newuidmap = TRY(FindHelper(source, "newuidmap"));
-  ids.newgidmap = TRY(FindHelper(source, "newgidmap"));
-  // They have their rights by setuid or capabilities of the file, which this forbids.
-  if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
-    return Missing("newuidmap has no rights under no_new_privs", "run it where that is not set");
-  auto uid_chunks = Chunks(uids), gid_chunks = Chunks(gids);
-  size_t chunks = std::min(uid_chunks.size(), gid_chunks.size());
-  if (chunks == 0) {
-    SubordinateRange uid = Largest(uids), gid = Largest(gids);
-    ids.first_uid = uid.first;
-    ids.first_gid = gid.first;
-    ids.count = std::min({uid.count, gid.count, kSubordinateChunk - 1});
-    return ids;
-  }
-  uint32_t number = ClaimChunk(source.directory, chunks, ids.lock);
-  ids.first_uid = uid_chunks[number];
-  ids.first_gid = gid_chunks[number];
-  ids.count = kSubordinateChunk - 1;  // 0 inside is the user himself.
+  Given given = TRY(FindGiven(source));
+  SubordinateIds ids;
+  ids.newuidmap = given.newuidmap;
+  ids.newgidmap = given.newgidmap;
+  ids.span = SharedSpan(given);
+  auto locks = TRY(OpenLocks(given));
+  if (!locks) return ids;
+  auto own = given.chunks() < 2 ? std::nullopt : TRY(TakeOwn(*locks, given));
+  ids.own = own.has_value();
+  if (own)
+    ids.span = *own;
+  else
+    TRY(TakeShared(*locks, ids.span));
+  ids.lock = std::move(*locks).Release();
   return ids;
 }
 
 Result<void> MapSubordinateIds(int pid, uint32_t own_uid, uint32_t own_gid,
                                const SubordinateIds& ids) {
-  auto uids = TRY(StartHelper(ids.newuidmap, pid, own_uid, ids.first_uid, ids.count));
-  auto gids = TRY(StartHelper(ids.newgidmap, pid, own_gid, ids.first_gid, ids.count));
+  auto uids = TRY(StartHelper(ids.newuidmap, pid, own_uid, ids.span.first_uid, ids.span.count));
+  auto gids = TRY(StartHelper(ids.newgidmap, pid, own_gid, ids.span.first_gid, ids.span.count));
   TRY(EndHelper(std::move(uids), ids.newuidmap));
   return EndHelper(std::move(gids), ids.newgidmap);
 }

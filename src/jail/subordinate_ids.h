@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,32 +24,48 @@ struct SubordinateRange {
 
 // Of lines "alice:100000:65536" or "1000:100000:65536" those of one user, in their order, at most
 // kMostSubordinateRanges; lines of another shape, and ranges that hold id 0 or end above the last
-// id, give nothing. An empty name is nobody's.
+// id, give nothing. Lines that share ids give one range, in the place of the first: no two of the
+// answer overlap. An empty name is nobody's.
 inline constexpr size_t kMostSubordinateRanges = 64;
 std::vector<SubordinateRange> ParseSubordinateIds(std::string_view text, std::string_view name,
                                                   uint32_t id);
 
-// Who has the id by the lines of passwd(5); empty when nobody.
-std::string NameOfUser(std::string_view passwd, uint32_t id);
+// Who has the id by the lines of passwd(5).
+struct PasswdUser {
+  std::string name, home;  // Empty where the line has none.
+};
+std::optional<PasswdUser> FindPasswdUser(std::string_view passwd, uint32_t id);
 
 struct SubordinateSource {
   std::string subuid = "/etc/subuid", subgid = "/etc/subgid", passwd = "/etc/passwd";
   std::vector<std::string> helpers = {"/usr/bin", "/usr/local/bin", "/bin"};  // Not by PATH.
-  // For locks; made 0700. Empty: a directory of the user's in $XDG_RUNTIME_DIR, else in $HOME.
+  // For locks; made 0700. Empty: kSubordinateDirectory in the home that passwd(5) gives the user,
+  // for one who is not there in $HOME. Not in $XDG_RUNTIME_DIR, which goes with the user's last
+  // session while sandboxes stay, and which his jobs of cron(8) do not know: those who look in
+  // different places do not see each other.
   std::string directory;
+};
+inline constexpr const char* kSubordinateDirectory = ".microsandbox-ids";
+
+// Which ids: inside they are 1 and on, 0 is the user himself.
+struct SubordinateSpan {
+  uint32_t first_uid = 0, first_gid = 0, count = 0;
+
+  bool operator==(const SubordinateSpan&) const = default;
 };
 
 struct SubordinateIds {
-  uint32_t first_uid, first_gid, count;
-  // Held: no other sandbox of this user has any of these. Else they are those that all of his
-  // sandboxes share.
-  UniqueFd lock;
+  SubordinateSpan span;
+  // No other sandbox of this user has any of these. Else they are those that all of his sandboxes
+  // share.
+  bool own = false;
+  UniqueFd lock;  // Held as long as they are used; may be invalid where they are shared.
   std::string newuidmap, newgidmap;
 };
 
 // Of a user with two times kSubordinateChunk ids or more, the first kSubordinateChunk are shared
-// and each other such part is one sandbox's own, as long as any is free. Errors say what is missing
-// and what to do.
+// and each other such part is one sandbox's own, as long as any is free. Where there is no place
+// for the locks that tell, such a user gets none. Errors say what is missing and what to do.
 inline constexpr uint32_t kSubordinateChunk = 65'536;
 Result<SubordinateIds> ClaimSubordinateIds(const SubordinateSource& source = {});
 

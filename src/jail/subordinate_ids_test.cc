@@ -33,19 +33,38 @@ TEST(SubordinateIds, LinesOfAnotherShapeGiveNothing) {
               ElementsAre(SubordinateRange{4294967294, 1}));
 }
 
+TEST(SubordinateIds, LinesThatShareIdsGiveOneRange) {
+  auto parse = [](std::string_view text) { return ParseSubordinateIds(text, "a", 1); };
+  EXPECT_THAT(parse("a:100:50\na:140:50"), ElementsAre(SubordinateRange{100, 90}));
+  EXPECT_THAT(parse("a:140:50\na:100:50"), ElementsAre(SubordinateRange{100, 90}));
+  EXPECT_THAT(parse("a:100:50\na:110:10"), ElementsAre(SubordinateRange{100, 50}));
+  EXPECT_THAT(parse("a:110:10\na:100:50\n1:100:50"), ElementsAre(SubordinateRange{100, 50}));
+  EXPECT_THAT(parse("a:100:50\na:150:50"),
+              ElementsAre(SubordinateRange{100, 50}, SubordinateRange{150, 50}));
+  // One that joins several, in the place of the first.
+  EXPECT_THAT(parse("a:900:10\na:100:10\na:500:10\na:200:10\na:105:100"),
+              ElementsAre(SubordinateRange{900, 10}, SubordinateRange{100, 110},
+                          SubordinateRange{500, 10}));
+  EXPECT_THAT(parse("a:4294967290:4\na:1:4294967294"),
+              ElementsAre(SubordinateRange{1, 4294967294}));
+}
+
 TEST(SubordinateIds, AFileOfManyLinesGivesAFew) {
   std::string text;
   for (uint32_t i = 1; i <= 1000; i++) text += Cat("alice:", i * 100, ":100\n");
   EXPECT_EQ(ParseSubordinateIds(text, "alice", 1).size(), kMostSubordinateRanges);
 }
 
-TEST(SubordinateIds, AUserIsNamedByPasswd) {
+TEST(SubordinateIds, AUserIsFoundInPasswd) {
   std::string_view text =
-      "root:x:0:0:root:/root:/bin/sh\n:x:7:7::/:\nshort:x\nalice:x:1000:1000::/:";
-  EXPECT_EQ(NameOfUser(text, 0), "root");
-  EXPECT_EQ(NameOfUser(text, 1000), "alice");
-  EXPECT_EQ(NameOfUser(text, 7), "");
-  EXPECT_EQ(NameOfUser(text, 1), "");
+      "root:x:0:0:root:/root:/bin/sh\n:x:7:7::/:\nshort:x\nbare:x:9\nalice:x:1000:1000:A,B:/home/a";
+  EXPECT_EQ(FindPasswdUser(text, 0)->name, "root");
+  EXPECT_EQ(FindPasswdUser(text, 0)->home, "/root");
+  EXPECT_EQ(FindPasswdUser(text, 1000)->name, "alice");
+  EXPECT_EQ(FindPasswdUser(text, 1000)->home, "/home/a");
+  EXPECT_EQ(FindPasswdUser(text, 9)->home, "");
+  EXPECT_FALSE(FindPasswdUser(text, 7));
+  EXPECT_FALSE(FindPasswdUser(text, 1));
 }
 
 }  // namespace

@@ -39,11 +39,15 @@ def place():
 @pytest.fixture
 def given(tmp_path):
     """A prefix for commands under an /etc with these entries, and without these helpers."""
-    def prefix(subuid, subgid=None, hidden=()):
+    def prefix(subuid, subgid=None, hidden=(), home=None):
         etc = tmp_path / f"etc-{len(os.listdir(tmp_path))}"
         shutil.copytree("/etc", etc, symlinks=True)
         (etc / "subuid").write_text(subuid, encoding="ascii")
         (etc / "subgid").write_text(subuid if subgid is None else subgid, encoding="ascii")
+        if home:
+            lines = (etc / "passwd").read_text(encoding="utf-8").splitlines(keepends=True)
+            others = "".join(line for line in lines if not line.startswith("nobody:"))
+            (etc / "passwd").write_text(f"{others}nobody:x:{NOBODY}:{NOBODY}::{home}:/bin/sh\n", encoding="utf-8")
         hide = "".join(f"mount --bind /dev/null {name}; " for name in hidden)
         return ["unshare", "--mount", "sh", "-ec", f'mount --bind {etc} /etc; {hide}exec "$@"', "sh", *USER]
     return prefix
@@ -96,21 +100,53 @@ def test_what_needs_several_ids_works_with_them(place, given):
     assert [(shared / name).stat().st_uid for name in ("mine", "his")] == [NOBODY, 200041]
 
 
-@pytest.mark.root
-def test_parts_of_a_large_range_are_one_sandboxs_own(place, given):
-    with_ids = given(f"{NOBODY}:200000:196608\n")
-    locks = place / "locks"
-    locks.mkdir(mode=0o700)
-    os.chown(locks, NOBODY, NOBODY)
-    env = {**os.environ, "XDG_RUNTIME_DIR": str(locks)}
-    runs = [subprocess.Popen([*with_ids, place / "microbox", *NO_LIMITS, "--fs", place / "tree", "--status-fd", "2", "--", "sh", "-c",
+@pytest.fixture
+def home(place):
+    """Of an ordinary user."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="home-", dir=place))
+    os.chown(folder, NOBODY, NOBODY)
+    return folder
+
+
+def at_once(prefix, place, environments):
+    """What sandboxes that run together have: the first uid that is not the user's own, and whose it is said to be."""
+    runs = [subprocess.Popen([*prefix, place / "microbox", *NO_LIMITS, "--fs", place / "tree", "--status-fd", "2", "--", "sh", "-c",
                               "cat /proc/self/uid_map; read x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                             text=True, env=env) for _ in range(4)]
-    firsts = sorted(int([one.stdout.readline() for _ in range(2)][1].split()[1]) for one in runs)
-    said = sorted(json.loads(one.communicate("\n", timeout=60)[1].splitlines()[-1])["ids"].rsplit(", ", 1)[1] for one in runs)
-    assert firsts == [200000, 200000, 265536, 331072]
-    assert said == ["its own", "its own", "shared by the user's sandboxes", "shared by the user's sandboxes"]
-    assert ids(with_ids, place, "--", "true", env=env)[0].endswith("from 265536 as 1 on, its own")
+                             text=True, env={**os.environ, **env}) for env in environments]
+    firsts = [int([one.stdout.readline() for _ in range(2)][1].split()[1]) for one in runs]
+    said = [json.loads(one.communicate("\n", timeout=60)[1].splitlines()[-1])["ids"].rsplit(", ", 1)[1] for one in runs]
+    return sorted(zip(firsts, said, strict=True))
+
+
+SHARED, OWN = "shared by the user's sandboxes", "its own"
+
+
+@pytest.mark.root
+def test_parts_of_a_large_range_are_one_sandboxs_own(place, given, home):
+    with_ids = given(f"{NOBODY}:200000:196608\n", home=home)
+    # Each in a session of its own, whose directory is not there any more.
+    had = at_once(with_ids, place, [{"XDG_RUNTIME_DIR": str(home / str(number))} for number in range(4)])
+    assert had == [(200000, SHARED), (200000, SHARED), (265536, OWN), (331072, OWN)]
+    assert ids(with_ids, place, "--", "true")[0].endswith("from 265536 as 1 on, its own")
+
+
+@pytest.mark.root
+def test_lines_that_share_ids_give_them_once(place, given, home):
+    overlapping = f"{NOBODY}:200000:131072\nnobody:230000:131072\nnobody:200000:65536\n"
+    had = at_once(given(overlapping, home=home), place, [{}] * 3)
+    assert had == [(200000, SHARED), (200000, SHARED), (265536, OWN)]
+
+
+@pytest.mark.root
+def test_without_a_place_for_locks_there_is_one_id_and_it_is_said(place, given, home):
+    for nowhere in ("/nonexistent", "/"):
+        prefix = given(f"{NOBODY}:200000:196608\n", home=nowhere)
+        assert ids(prefix, place, "--", "true", env={**os.environ, "XDG_RUNTIME_DIR": str(home)})[0] == ONE_ID
+        check = doctor(prefix, place)
+        assert check["state"] == "less" and "no place to note" in check["result"] and "home directory" in check["fix"]
+        assert "no place to note" in run(prefix, place, "--log-level", "warn", "--", "true").stderr
+    # One part is shared in any case, and needs none.
+    assert ids(given(f"{NOBODY}:200000:65536\n", home="/nonexistent"), place, "--", "true")[0].endswith(SHARED)
 
 
 @pytest.mark.root

@@ -76,13 +76,13 @@ Result<Ids> PlanIds(const Spec& spec, const OneIdBecause& because, Running& runn
   }
   ids.more = FindMoreIds(spec, because, running.facts);
   if (ids.more) {
-    running.facts.ids = Cat("the user's own id ", ::geteuid(), " as 0, and ", ids.more->count,
-                            " subordinate ones from ", ids.more->first_uid, " as 1 on, ",
-                            ids.more->lock ? "its own" : "shared by the user's sandboxes");
+    running.facts.ids = Cat("the user's own id ", ::geteuid(), " as 0, and ", ids.more->span.count,
+                            " subordinate ones from ", ids.more->span.first_uid, " as 1 on, ",
+                            ids.more->own ? "its own" : "shared by the user's sandboxes");
     running.ids_lock = std::move(ids.more->lock);
     plan.slot_lock = running.ids_lock.get();
     plan.drop_groups = true;
-    if (ids.more->count < kTerminalGroup) plan.terminal_group = "0";
+    if (ids.more->span.count < kTerminalGroup) plan.terminal_group = "0";
   } else {
     ids.uid_map = Cat(spec.uid, ' ', ::geteuid(), " 1\n");
     ids.gid_map = Cat(spec.gid, ' ', ::getegid(), " 1\n");
