@@ -99,35 +99,42 @@ struct Given {
   std::vector<SubordinateRange> uids, gids;
   std::vector<uint32_t> uid_chunks, gid_chunks;
   std::string lock_directory;
-  std::string newuidmap, newgidmap;
+  SubordinateHelpers helpers;
 
   size_t chunks() const { return std::min(uid_chunks.size(), gid_chunks.size()); }
 };
 
-Result<void> FindHelpers(const SubordinateSource& source, Given& given) {
-  given.newuidmap = TRY(FindHelper(source, "newuidmap"));
-  given.newgidmap = TRY(FindHelper(source, "newgidmap"));
+Result<SubordinateHelpers> FindHelpers(const SubordinateSource& source) {
+  SubordinateHelpers helpers;
+  helpers.newuidmap = TRY(FindHelper(source, "newuidmap"));
+  helpers.newgidmap = TRY(FindHelper(source, "newgidmap"));
   // They have their rights by setuid or capabilities of the file, which this forbids.
   if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
     return Missing("newuidmap has no rights under no_new_privs", "run it where that is not set");
-  return {};
+  return helpers;
+}
+
+std::string LockDirectory(const SubordinateSource& source, const std::optional<PasswdUser>& user) {
+  if (!source.directory.empty()) return source.directory;
+  std::string home = user ? user->home : sys::GetEnv("HOME").value_or("");
+  return home.starts_with('/') ? Cat(home, "/", kSubordinateDirectory) : "";
+}
+
+Result<std::optional<PasswdUser>> FindUser(const SubordinateSource& source) {
+  auto passwd = TRY(sys::FindFileAt(sys::Cwd(), source.passwd, kFileLimit));
+  return FindPasswdUser(passwd.value_or(""), ::getuid());
 }
 
 Result<Given> FindGiven(const SubordinateSource& source) {
-  uint32_t id = ::getuid();
-  auto passwd = TRY(sys::FindFileAt(sys::Cwd(), source.passwd, kFileLimit));
-  auto user = FindPasswdUser(passwd.value_or(""), id);
+  auto user = TRY(FindUser(source));
   std::string name = user ? user->name : "";
   Given given;
-  given.uids = TRY(ReadRanges(source.subuid, name, id));
-  given.gids = TRY(ReadRanges(source.subgid, name, id));
-  TRY(FindHelpers(source, given));
+  given.uids = TRY(ReadRanges(source.subuid, name, ::getuid()));
+  given.gids = TRY(ReadRanges(source.subgid, name, ::getuid()));
+  given.helpers = TRY(FindHelpers(source));
   given.uid_chunks = Chunks(given.uids);
   given.gid_chunks = Chunks(given.gids);
-  std::string home = user ? user->home : sys::GetEnv("HOME").value_or("");
-  given.lock_directory = source.directory;
-  if (given.lock_directory.empty() && home.starts_with('/'))
-    given.lock_directory = Cat(home, "/", kSubordinateDirectory);
+  given.lock_directory = LockDirectory(source, user);
   return given;
 }
 
@@ -243,10 +250,7 @@ std::optional<PasswdUser> FindPasswdUser(std::string_view passwd, uint32_t id) {
 
 Result<SubordinateIds> ClaimSubordinateIds(const SubordinateSource& source) {
   Given given = TRY(FindGiven(source));
-  SubordinateIds ids;
-  ids.newuidmap = given.newuidmap;
-  ids.newgidmap = given.newgidmap;
-  ids.span = SharedSpan(given);
+  SubordinateIds ids{.span = SharedSpan(given), .helpers = given.helpers};
   auto locks = TRY(OpenLocks(given));
   if (!locks) return ids;
   auto own = given.chunks() < 2 ? std::nullopt : TRY(TakeOwn(*locks, given));
@@ -259,12 +263,36 @@ Result<SubordinateIds> ClaimSubordinateIds(const SubordinateSource& source) {
   return ids;
 }
 
+Result<SubordinateIds> FindSharedIds(const SubordinateSource& source) {
+  Given given = TRY(FindGiven(source));
+  if (given.chunks() == 0)
+    return Missing(Cat(source.subuid, " and ", source.subgid, " give the user fewer than ",
+                       kSubordinateChunk, " ids in one piece"),
+                   "give him more: usermod(8), --add-subuids and --add-subgids");
+  return SubordinateIds{.span = SharedSpan(given), .helpers = given.helpers};
+}
+
+Result<SubordinateIds> ShareSubordinateIds(const SubordinateSpan& span,
+                                           const SubordinateSource& source) {
+  SubordinateIds ids{.span = span};
+  ids.helpers = TRY(FindHelpers(source));
+  auto directory = LockDirectory(source, TRY(FindUser(source)));
+  auto locks = SubordinateLocks::Open(directory, SubordinateLocks::Missing::kFail);
+  // Who never had ids for one sandbox alone has no file of locks.
+  if (!locks) return ids;
+  TRY(TakeShared(*locks, span));
+  ids.lock = std::move(*locks).Release();
+  return ids;
+}
+
 Result<void> MapSubordinateIds(int pid, uint32_t own_uid, uint32_t own_gid,
                                const SubordinateIds& ids) {
-  auto uids = TRY(StartHelper(ids.newuidmap, pid, own_uid, ids.span.first_uid, ids.span.count));
-  auto gids = TRY(StartHelper(ids.newgidmap, pid, own_gid, ids.span.first_gid, ids.span.count));
-  TRY(EndHelper(std::move(uids), ids.newuidmap));
-  return EndHelper(std::move(gids), ids.newgidmap);
+  auto uids =
+      TRY(StartHelper(ids.helpers.newuidmap, pid, own_uid, ids.span.first_uid, ids.span.count));
+  auto gids =
+      TRY(StartHelper(ids.helpers.newgidmap, pid, own_gid, ids.span.first_gid, ids.span.count));
+  TRY(EndHelper(std::move(uids), ids.helpers.newuidmap));
+  return EndHelper(std::move(gids), ids.helpers.newgidmap);
 }
 
 }  // namespace msb::jail

@@ -54,13 +54,17 @@ struct SubordinateSpan {
   bool operator==(const SubordinateSpan&) const = default;
 };
 
+struct SubordinateHelpers {
+  std::string newuidmap, newgidmap;
+};
+
 struct SubordinateIds {
   SubordinateSpan span;
   // No other sandbox of this user has any of these. Else they are those that all of his sandboxes
   // share.
   bool own = false;
-  UniqueFd lock;  // Held as long as they are used; may be invalid where they are shared.
-  std::string newuidmap, newgidmap;
+  UniqueFd lock{};  // Held as long as they are used; may be invalid where they are shared.
+  SubordinateHelpers helpers{};
 };
 
 // Of a user with two times kSubordinateChunk ids or more, the first kSubordinateChunk are shared
@@ -68,6 +72,13 @@ struct SubordinateIds {
 // for the locks that tell, such a user gets none. Errors say what is missing and what to do.
 inline constexpr uint32_t kSubordinateChunk = 65'536;
 Result<SubordinateIds> ClaimSubordinateIds(const SubordinateSource& source = {});
+
+// Ids for files on disk, which all sandboxes of the user share: the first part, without any lock.
+// kNotFound as above, and for a user who has no whole part.
+Result<SubordinateIds> FindSharedIds(const SubordinateSource& source = {});
+// These and no others, shared. Whether they are the user's, the helpers will say.
+Result<SubordinateIds> ShareSubordinateIds(const SubordinateSpan& span,
+                                           const SubordinateSource& source = {});
 
 // Of the user namespace of our child `pid`: `own_uid` and `own_gid` of ours are 0, the others 1 and
 // on. Groups can be set there afterwards.

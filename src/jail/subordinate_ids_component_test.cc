@@ -148,6 +148,40 @@ TEST_F(Claims, AreSeenFromEverySession) {
   EXPECT_NE(first->span.first_uid, second->span.first_uid);
 }
 
+TEST_F(Claims, ForFilesAreTheSharedOnesAndTakeNoLock) {
+  Give(3 * kSubordinateChunk, 2 * kSubordinateChunk);
+  auto files = FindSharedIds(source_);
+  ASSERT_TRUE(files.ok());
+  EXPECT_EQ(files->span, (SubordinateSpan{100000, 700000, kSubordinateChunk - 1}));
+  EXPECT_FALSE(files->own || files->lock);
+  EXPECT_FALSE(*sys::FindAt(sys::Cwd(), source_.directory));
+  Give(kSubordinateChunk - 1, kSubordinateChunk);
+  auto few = FindSharedIds(source_);
+  ASSERT_FALSE(few.ok());
+  EXPECT_THAT(few.error().message(), HasSubstr("fewer than 65536"));
+  EXPECT_THAT(few.error().remedy(), HasSubstr("usermod"));
+}
+
+TEST_F(Claims, OfFilesAreSharedByManyButNotWithWhoHasThemAlone) {
+  Give(3 * kSubordinateChunk, 3 * kSubordinateChunk);
+  auto own = ClaimSubordinateIds(source_);
+  ASSERT_TRUE(own.ok() && own->own);
+  SubordinateSpan first{100000, 700000, kSubordinateChunk - 1};
+  auto one = ShareSubordinateIds(first, source_), other = ShareSubordinateIds(first, source_);
+  ASSERT_TRUE(one.ok() && other.ok());
+  EXPECT_TRUE(one->lock && other->lock);
+  auto taken = ShareSubordinateIds(own->span, source_);
+  ASSERT_FALSE(taken.ok());
+  EXPECT_THAT(taken.error().message(), HasSubstr("another sandbox's own"));
+  // Nor are those of files given to one alone, where the first part is another by then.
+  std::ofstream(source_.subuid) << ::getuid() << ":500000:65536\n"
+                                << ::getuid() << ":100000:65536\n";
+  auto next = ClaimSubordinateIds(source_);
+  ASSERT_TRUE(next.ok());
+  EXPECT_FALSE(next->own);
+  EXPECT_EQ(next->span.first_uid, 500000u);
+}
+
 TEST_F(Claims, SayWhatIsMissing) {
   auto none = ClaimSubordinateIds(source_);
   ASSERT_FALSE(none.ok());

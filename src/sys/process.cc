@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -26,9 +27,9 @@
 namespace msb::sys {
 namespace {
 
-enum class Step : int { kNone, kSession, kParent, kWorkdir, kFds, kExec };
-constexpr const char* kStepNames[] = {"",      "setsid", "prctl PR_SET_PDEATHSIG",
-                                      "chdir", "dup2",   "exec"};
+enum class Step : int { kNone, kSession, kParent, kUsers, kWorkdir, kFds, kExec };
+constexpr const char* kStepNames[] = {
+    "", "setsid", "prctl PR_SET_PDEATHSIG", "enter the user namespace of", "chdir", "dup2", "exec"};
 
 struct Plan {
   const SpawnOptions* options;
@@ -68,6 +69,10 @@ struct Failure {
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) == -1) fail(Step::kParent);
     if (::getppid() != plan->parent) ::_exit(127);
   }
+  // The call itself: that of the C library is for all threads of a process.
+  if (int users = plan->options->user_namespace;
+      users != -1 && (::setns(users, CLONE_NEWUSER) == -1 || ::syscall(SYS_setgroups, 0, 0) == -1))
+    fail(Step::kUsers);
   if (plan->options->workdir && ::chdir(plan->options->workdir->c_str()) == -1)
     fail(Step::kWorkdir);
   // First out of the way of all target numbers, then onto them.

@@ -71,6 +71,8 @@ struct SpawnOptions {
   bool new_session = false;
   // The child is killed when the thread that started it dies.
   bool die_with_parent = false;
+  // Of our making: the child is root there, without the groups that we have. -1: ours.
+  int user_namespace = -1;
 };
 // vfork and exec. A failure of the exec is returned here, with the step.
 Result<Child> Spawn(const SpawnOptions& options);

@@ -74,7 +74,10 @@ Result<Ids> PlanIds(const Spec& spec, const OneIdBecause& because, Running& runn
     plan.drop_groups = true;
     return ids;
   }
-  ids.more = FindMoreIds(spec, because, running.facts);
+  if (spec.these_ids)
+    ids.more = TRY(jail::ShareSubordinateIds(*spec.these_ids));
+  else
+    ids.more = FindMoreIds(spec, because, running.facts);
   if (ids.more) {
     running.facts.ids = Cat("the user's own id ", ::geteuid(), " as 0, and ", ids.more->span.count,
                             " subordinate ones from ", ids.more->span.first_uid, " as 1 on, ",
@@ -246,7 +249,7 @@ Result<Running> StartWith(const Spec& spec, std::optional<Step> fail_at, OneIdBe
   auto help = [&]() -> Result<void> {
     if (plan.own_users) {
       auto written = WriteMaps(init.pid, ids);
-      if (!written && ids.more) because = written.error().message();
+      if (!written && ids.more && !spec.these_ids) because = written.error().message();
       TRY(std::move(written));
     }
     if (maps_trees) TRY(MapTrees(spec, init.pid, prepared, running.facts.unmapped));

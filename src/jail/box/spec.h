@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "base/units.h"
 #include "jail/seccomp_compiler.h"
+#include "jail/subordinate_ids.h"
 #include "sys/cgroup.h"
 
 namespace msb::box {
@@ -80,6 +81,9 @@ struct Spec {
   // Run by an ordinary user: the ids that /etc/subuid and /etc/subgid give him, too, where there
   // are any and they can be mapped; Facts::one_id_because says why not.
   bool subordinate_ids = false;
+  // The same, and no others than these, shared: those that the root's files have. Where they cannot
+  // be mapped, nothing starts.
+  std::optional<jail::SubordinateSpan> these_ids;
   std::string hostname;
   std::vector<std::string> dns;
   // Called once, with the sandbox's network namespace and the user namespace that owns it, when
