@@ -18,7 +18,8 @@ using Keep = std::function<Result<bool>(BorrowedFd dir, const std::string& name)
 
 class Collector {
  public:
-  Collector(BorrowedFd images, GarbageMode mode) : images_(images), mode_(mode) {}
+  Collector(BorrowedFd images, GarbageMode mode, const TreeWorker& worker)
+      : images_(images), mode_(mode), worker_(worker) {}
 
   Result<void> Sweep(const char* directory, const Keep& keep) {
     UniqueFd dir = TRY(sys::OpenAt(images_, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
@@ -28,11 +29,17 @@ class Collector {
     return {};
   }
 
-  // Trees that no reference names and nobody uses.
-  Result<void> SweepTrees(const std::set<std::string, std::less<>>& manifests) {
+  // Trees that no reference names, or that no run takes any more, and nobody uses.
+  Result<void> SweepTrees(const std::set<std::string, std::less<>>& manifests,
+                          const std::optional<TreeIds>& ids) {
+    auto is_old = [&](const std::string& name) {
+      auto owner = OwnerOfTree(name);
+      return ids && owner && owner->uid == ::geteuid() && owner->ids != *ids;
+    };
     UniqueFd dir = TRY(sys::OpenAt(images_, kTrees, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     for (const std::string& name : TRY(sys::ListDirectory(dir)))
-      if (!manifests.contains(ManifestOfTree(name))) TRY(DropTree(dir, name, kTrees));
+      if (!manifests.contains(ManifestOfTree(name)) || is_old(name))
+        TRY(DropTree(dir, name, kTrees));
     return {};
   }
 
@@ -69,16 +76,26 @@ class Collector {
     } else if (file.error().sys_errno() != ENOENT) {
       return {};  // Not of our making: not ours to remove.
     }
-    uint64_t bytes = TreeBytes(dir, name);
-    if (mode_ == GarbageMode::kRemove)
-      TRY(RemoveTree(images_, dir, name).Context("collect garbage"));
-    garbage_.items.push_back({Cat(where, "/", name), bytes});
-    garbage_.bytes += bytes;
+    auto bytes = WorkOnTree(worker_, name, [&]() -> Result<uint64_t> {
+      uint64_t count = TreeBytes(dir, name);
+      if (mode_ == GarbageMode::kRemove) TRY(RemoveTree(images_, dir, name));
+      return count;
+    });
+    std::string path = Cat(where, "/", name);
+    // One whose ids are the user's no more is no reason to keep the others.
+    if (auto owner = OwnerOfTree(name); !bytes && owner && owner->ids.count != 0) {
+      garbage_.left.push_back({std::move(path), std::move(bytes).error()});
+      return {};
+    }
+    uint64_t freed = TRY(std::move(bytes).Context("collect garbage"));
+    garbage_.bytes += freed;
+    garbage_.items.push_back({std::move(path), freed});
     return {};
   }
 
   BorrowedFd images_;
   GarbageMode mode_;
+  const TreeWorker& worker_;
   Garbage garbage_;
 };
 
@@ -114,11 +131,14 @@ Result<void> Store::RemoveDeadTrees() {
   if (!images_ || !TRY(AnyTreeMayBeDead(images_))) return {};
   // Makers hold it between the directory and its lock.
   auto lock = TRY(LockImages(images_, LockMode::kExclusive));
-  Collector collector(images_, GarbageMode::kRemove);
-  return collector.SweepStagedTrees();
+  Collector collector(images_, GarbageMode::kRemove, worker_);
+  TRY(collector.SweepStagedTrees());
+  Garbage garbage = std::move(collector).Take();
+  if (!garbage.left.empty()) return std::move(garbage.left.front().error);
+  return {};
 }
 
-Result<Garbage> Store::CollectGarbage(GarbageMode mode) {
+Result<Garbage> Store::CollectGarbage(GarbageMode mode, const std::optional<TreeIds>& ids) {
   if (!images_) return Garbage();
   images_ = TRY(EnsureLayout(home_));
   auto lock = TRY(LockImages(images_, LockMode::kExclusive));
@@ -138,7 +158,7 @@ Result<Garbage> Store::CollectGarbage(GarbageMode mode) {
   auto in = [](const std::set<std::string>& names) -> Keep {
     return [&names](BorrowedFd, const std::string& name) { return names.contains(name); };
   };
-  Collector collector(images_, mode);
+  Collector collector(images_, mode, worker_);
   // The lock says that no commit is on its way, so a file of an unfinished replacement is dead.
   TRY(collector.Sweep(kRefs, [](BorrowedFd, const std::string& name) -> Result<bool> {
     return !name.starts_with('.');
@@ -147,7 +167,7 @@ Result<Garbage> Store::CollectGarbage(GarbageMode mode) {
   TRY(collector.Sweep(kBlobs, in(blobs)));
   TRY(collector.Sweep(kTemp, WriterLives));
   TRY(collector.SweepStagedTrees());
-  TRY(collector.SweepTrees(manifests));
+  TRY(collector.SweepTrees(manifests, ids));
   return std::move(collector).Take();
 }
 

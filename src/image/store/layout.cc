@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/text.h"
 #include "json/codec.h"
@@ -58,7 +59,24 @@ std::string DiskPath(const Digest& manifest) {
   return Cat(kDisks, "/", manifest.hex(), kDiskSuffix);
 }
 
-std::string TreeName(const Digest& manifest) { return Cat(manifest.hex(), "-", ::geteuid()); }
+std::string TreeName(std::string_view hex, const TreeIds& ids) {
+  std::string name = Cat(hex, "-", ::geteuid());
+  if (ids.count != 0) name += Cat("-", ids.first_uid, "-", ids.first_gid, "-", ids.count);
+  return name;
+}
+
+std::optional<TreeOwner> OwnerOfTree(std::string_view tree_name) {
+  auto parts = Split(tree_name, '-');
+  if (parts.size() != 2 && parts.size() != 5) return std::nullopt;
+  std::array<uint32_t, 4> numbers{};
+  for (size_t i = 1; i < parts.size(); i++) {
+    auto number = ParseNumber<uint32_t>(parts[i]);
+    if (!number) return std::nullopt;
+    numbers[i - 1] = *number;
+  }
+  return TreeOwner{numbers[0], {numbers[1], numbers[2], numbers[3]}};
+}
+
 std::string_view ManifestOfTree(std::string_view tree_name) {
   return tree_name.substr(0, tree_name.find('-'));
 }

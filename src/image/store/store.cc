@@ -32,12 +32,11 @@ Error Damaged(const Reference& reference, std::string_view what) {
 
 }  // namespace
 
-Result<Store> Store::Open(BorrowedFd home) {
+Result<Store> Store::Open(BorrowedFd home, TreeWorker worker) {
   UniqueFd own_home = TRY(sys::Duplicate(home));
   auto images = sys::OpenAt(home, "images", O_RDONLY | O_DIRECTORY);
-  if (images) return Store(std::move(own_home), *std::move(images));
-  if (images.error().sys_errno() == ENOENT) return Store(std::move(own_home), UniqueFd());
-  return std::move(images).error();
+  if (!images && images.error().sys_errno() != ENOENT) return std::move(images).error();
+  return Store(std::move(own_home), images ? *std::move(images) : UniqueFd(), std::move(worker));
 }
 
 Result<Image> Store::Load(const std::string& ref_name) const {

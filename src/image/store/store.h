@@ -7,6 +7,7 @@
 //     blobs/sha256/<hex>             config and manifest documents
 //     disks/sha256/<manifest hex>.erofs
 //     trees/sha256/<manifest hex>-<uid>/    {lock, root/}: the disk unpacked, for process sandboxes
+//     trees/sha256/<manifest hex>-<uid>-<first uid>-<first gid>-<count>/   the same, TreeIds
 //     tmp/                           being written; each file locked by its writer
 //     lock                           shared while an image becomes visible, exclusive for gc
 //
@@ -19,6 +20,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -60,7 +62,13 @@ struct Garbage {
     std::string path;    // Below images/.
     uint64_t bytes = 0;  // Of disk space; given back when the last sandbox using it ends.
   };
+  // What is garbage and could not be removed.
+  struct Left {
+    std::string path;
+    Error error;
+  };
   std::vector<Item> items;
+  std::vector<Left> left;
   uint64_t bytes = 0;
 };
 
@@ -79,6 +87,20 @@ enum class StagingMode : uint8_t {
   kUnnamed,  // O_TMPFILE: a writer's death leaves nothing. kNamed where the file system has none.
   kNamed,
 };
+
+// Of an ordinary user's root tree the ids that its files may have beside his own: a user namespace
+// shows them as 1 and on. None (count 0): all files are its maker's, or root has made it and their
+// owners are the image's numbers.
+struct TreeIds {
+  uint32_t first_uid = 0, first_gid = 0, count = 0;
+
+  bool operator==(const TreeIds&) const = default;
+};
+
+// Does `work`, which answers a number, where files of those ids can be looked into and removed: how
+// that is done is not the store's matter. The user himself can do neither.
+using TreeWorker = std::function<Result<uint64_t>(const TreeIds& ids,
+                                                  const std::function<Result<uint64_t>()>& work)>;
 
 // A root tree in use.
 struct OpenedTree {
@@ -109,17 +131,17 @@ class StagedTree {
 
  private:
   friend class Store;
-  StagedTree(UniqueFd images, UniqueFd root, UniqueFd lock, std::string temp_name, std::string name)
+  StagedTree(UniqueFd images, std::string temp_name, std::string name, TreeWorker worker)
       : images_(std::move(images)),
-        root_(std::move(root)),
-        lock_(std::move(lock)),
         temp_name_(std::move(temp_name)),
-        name_(std::move(name)) {}
+        name_(std::move(name)),
+        worker_(std::move(worker)) {}
   void Discard();
 
   UniqueFd images_, root_, lock_;
   std::string temp_name_;  // In tmp/; empty when it is there no more.
   std::string name_;       // In trees/.
+  TreeWorker worker_;
 };
 
 // An image on its way in. Invisible until Commit; destroyed or killed before that, it leaves
@@ -151,8 +173,9 @@ class StagedImage {
 
 class Store {
  public:
-  // `home` is $MICROSANDBOX_HOME. Makes nothing: a home without images is an empty store.
-  static Result<Store> Open(BorrowedFd home);
+  // `home` is $MICROSANDBOX_HOME. Makes nothing: a home without images is an empty store. Without a
+  // worker, trees of more ids than the caller's are left where they are.
+  static Result<Store> Open(BorrowedFd home, TreeWorker worker = nullptr);
 
   // The way of every run: two small files are read.
   Result<std::optional<Image>> Find(const Reference& reference) const;
@@ -163,12 +186,12 @@ class Store {
   // Find and OpenRootDisk as one, also while another process replaces the image.
   Result<std::optional<OpenedImage>> OpenImage(const Reference& reference) const;
 
-  // The image's root tree as this user can run it, if it is there.
-  Result<std::optional<OpenedTree>> OpenTree(const Image& image) const;
+  // The image's root tree as this user can run it with these ids, if it is there.
+  Result<std::optional<OpenedTree>> OpenTree(const Image& image, const TreeIds& ids = {}) const;
   // Makes the directories of images/ if need be.
-  Result<StagedTree> StageTree(const Image& image);
+  Result<StagedTree> StageTree(const Image& image, const TreeIds& ids = {});
   // The same for a tree that belongs to no image; not for Commit().
-  Result<StagedTree> StageTree();
+  Result<StagedTree> StageTree(const TreeIds& ids = {});
   // Staged trees whose maker and users are gone, without the whole of CollectGarbage(): some system
   // calls when there are none.
   Result<void> RemoveDeadTrees();
@@ -183,20 +206,24 @@ class Store {
 
   // Whatever no reference names and no sandbox uses, and what dead writers left. Waits for commits
   // in progress, and removes nothing while a reference cannot be read: what it named is not known.
-  Result<Garbage> CollectGarbage(GarbageMode mode = GarbageMode::kRemove);
+  // `ids`: what this user's trees are made with, where that is known; his of other ids go as well.
+  Result<Garbage> CollectGarbage(GarbageMode mode = GarbageMode::kRemove,
+                                 const std::optional<TreeIds>& ids = std::nullopt);
 
   // Makes the directories of images/ if need be.
   Result<StagedImage> Stage(StagingMode mode = StagingMode::kUnnamed);
 
  private:
-  Result<StagedTree> StageTreeAs(const std::string& name);
-  Store(UniqueFd home, UniqueFd images) : home_(std::move(home)), images_(std::move(images)) {}
+  Result<StagedTree> StageTreeAs(const std::string& name, const TreeIds& ids);
+  Store(UniqueFd home, UniqueFd images, TreeWorker worker)
+      : home_(std::move(home)), images_(std::move(images)), worker_(std::move(worker)) {}
   // sys_errno() is ENOENT when there is no such reference.
   Result<Image> Load(const std::string& ref_name) const;
   Result<Image> LoadOnce(const std::string& ref_name) const;
 
   UniqueFd home_;
   UniqueFd images_;  // Not open while there is no images/ directory.
+  TreeWorker worker_;
 };
 
 }  // namespace msb::store

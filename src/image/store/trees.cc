@@ -77,11 +77,21 @@ uint64_t BytesOf(BorrowedFd parent, const std::string& name, int depth) {
 
 }  // namespace
 
+Result<uint64_t> WorkOnTree(const TreeWorker& worker, std::string_view name,
+                            const std::function<Result<uint64_t>()>& work) {
+  auto owner = OwnerOfTree(name);
+  if (!owner || owner->ids.count == 0) return work();
+  if (!worker)
+    return Error(Code::kFailedPrecondition, "its files have subordinate ids").Remedy("run: msb gc");
+  return worker(owner->ids, work);
+}
+
 uint64_t TreeBytes(BorrowedFd parent, const std::string& name) { return BytesOf(parent, name, 0); }
 
 Result<void> RemoveTree(BorrowedFd images, BorrowedFd parent, const std::string& name) {
   UniqueFd temp = TRY(sys::OpenAt(images, kTemp, O_RDONLY | O_DIRECTORY));
-  std::string aside = sys::RandomId(16);
+  // With the ids of its files: whoever finds it later must know them.
+  std::string aside = Cat(sys::RandomId(16), name.substr(std::min(name.find('-'), name.size())));
   auto renamed = sys::RenameAt(parent, name, temp, aside);
   // Whoever it belonged to has removed it.
   if (!renamed && renamed.error().sys_errno() == ENOENT) return {};
@@ -90,30 +100,30 @@ Result<void> RemoveTree(BorrowedFd images, BorrowedFd parent, const std::string&
   return sys::RemoveTreeAt(temp, aside);
 }
 
-Result<std::optional<OpenedTree>> Store::OpenTree(const Image& image) const {
+Result<std::optional<OpenedTree>> Store::OpenTree(const Image& image, const TreeIds& ids) const {
   if (!images_) return std::optional<OpenedTree>();
-  std::string path = TreePath(TreeName(image.manifest));
+  std::string path = TreePath(TreeName(image.manifest.hex(), ids));
   for (int attempt = 1;; ++attempt) {
     auto tree = TRY(TryOpen(images_, path).Context(Cat("images/", path)));
     if (tree || attempt == kAttempts || !TRY(sys::FindAt(images_, path))) return tree;
   }
 }
 
-Result<StagedTree> Store::StageTree(const Image& image) {
-  return StageTreeAs(TreeName(image.manifest));
+Result<StagedTree> Store::StageTree(const Image& image, const TreeIds& ids) {
+  return StageTreeAs(TreeName(image.manifest.hex(), ids), ids);
 }
 
-Result<StagedTree> Store::StageTree() { return StageTreeAs(""); }
+Result<StagedTree> Store::StageTree(const TreeIds& ids) { return StageTreeAs("", ids); }
 
-Result<StagedTree> Store::StageTreeAs(const std::string& tree_name) {
+Result<StagedTree> Store::StageTreeAs(const std::string& tree_name, const TreeIds& ids) {
   images_ = TRY(EnsureLayout(home_));
   UniqueFd images = TRY(sys::Duplicate(images_));
   UniqueFd temp = TRY(sys::OpenAt(images, kTemp, O_RDONLY | O_DIRECTORY));
   // gc takes an unlocked tree in tmp/ for a dead maker's; it must not look before we have locked.
   auto images_lock = TRY(LockImages(images, LockMode::kShared));
-  std::string name = sys::RandomId(16);
+  std::string name = TreeName(sys::RandomId(16), ids);
   TRY(sys::MkdirAt(temp, name, 0700));
-  StagedTree staged(std::move(images), {}, {}, name, tree_name);
+  StagedTree staged(std::move(images), name, tree_name, worker_);
   UniqueFd dir = TRY(sys::OpenAt(temp, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   UniqueFd file = TRY(sys::OpenAt(dir, kTreeLock, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   // Shared from the start: whoever finds the tree takes it in the moment in which it appears.
@@ -129,7 +139,10 @@ void StagedTree::Discard() {
   if (!images_ || temp_name_.empty()) return;
   // Best effort: gc removes what stays.
   if (auto temp = sys::OpenAt(images_, kTemp, O_RDONLY | O_DIRECTORY))
-    (void)RemoveTree(images_, *temp, temp_name_);
+    (void)WorkOnTree(worker_, temp_name_, [&]() -> Result<uint64_t> {
+      TRY(RemoveTree(images_, *temp, temp_name_));
+      return 0;
+    });
   temp_name_.clear();
 }
 

@@ -185,5 +185,78 @@ TEST_F(TreesTest, IsNotTakenFromAnotherUser) {
   EXPECT_FALSE((*store_.OpenTree(*image_)).has_value());
 }
 
+constexpr TreeIds kIds{100000, 200000, 65535}, kOtherIds{100000, 300000, 65535};
+
+TEST_F(TreesTest, OfSomeIdsIsForThoseAlone) {
+  auto made = (*store_.StageTree(*image_, kIds)).Commit();
+  ASSERT_TRUE(made.ok());
+  EXPECT_TRUE((*store_.OpenTree(*image_, kIds)).has_value());
+  EXPECT_FALSE((*store_.OpenTree(*image_, kOtherIds)).has_value());
+  EXPECT_FALSE((*store_.OpenTree(*image_)).has_value());
+  ASSERT_TRUE((*store_.StageTree(*image_)).Commit().ok());
+  EXPECT_THAT(Trees(), SizeIs(2));
+}
+
+TEST(TreeNames, SayWhoseIdsTheFilesHave) {
+  std::string uid = Cat(::geteuid());
+  EXPECT_EQ(TreeName("abc", {}), Cat("abc-", uid));
+  EXPECT_EQ(TreeName("abc", kIds), Cat("abc-", uid, "-100000-200000-65535"));
+  EXPECT_EQ(OwnerOfTree(TreeName("abc", kIds)), (TreeOwner{::geteuid(), kIds}));
+  EXPECT_EQ(OwnerOfTree("abc-7"), (TreeOwner{7, {}}));
+  for (const char* name : {"", "abc", "abc-", "abc-x", "abc-7-8", "abc-7-8-9", "abc-7-8-9-x",
+                           "abc-7-8-9-10-11", "abc-7-8-9-4294967296"})
+    EXPECT_FALSE(OwnerOfTree(name)) << name;
+}
+
+// Removed where the worker says, with the ids that its name has, wherever it stands by then.
+TEST_F(TreesTest, OfSomeIdsIsRemovedByTheWorkerAlone) {
+  std::vector<TreeIds> asked;
+  bool able = false;
+  Store store = *Store::Open(home_.fd(), [&](const TreeIds& ids, auto& work) -> Result<uint64_t> {
+    asked.push_back(ids);
+    if (!able) return Error(Code::kPermissionDenied, "not yours");
+    return work();
+  });
+  ASSERT_TRUE((*store.StageTree(*image_, kIds)).Commit().ok());
+  ASSERT_TRUE((*store.StageTree(*image_)).Commit().ok());
+  { auto dropped = *store.StageTree(kIds); }
+  EXPECT_THAT(asked, testing::ElementsAre(kIds));
+  EXPECT_THAT(Temporary(), SizeIs(1));
+  auto dead = store.RemoveDeadTrees();
+  ASSERT_FALSE(dead.ok());
+  EXPECT_THAT(dead.error().message(), HasSubstr("not yours"));
+  Forget();
+  // What cannot be removed is told, stays where it is, and keeps nothing else.
+  auto garbage = *store.CollectGarbage();
+  EXPECT_THAT(garbage.left, SizeIs(2));
+  EXPECT_THAT(garbage.left[1].path, HasSubstr("trees/sha256/"));
+  EXPECT_THAT(garbage.left[1].error.message(), HasSubstr("not yours"));
+  EXPECT_THAT(Trees(), SizeIs(1));
+  EXPECT_THAT(Temporary(), SizeIs(1));
+  // A program that has no worker leaves them to one that has.
+  EXPECT_THAT(store_.CollectGarbage()->left, SizeIs(2));
+  asked.clear();
+  able = true;
+  EXPECT_THAT(store.CollectGarbage()->left, IsEmpty());
+  EXPECT_THAT(asked, testing::ElementsAre(kIds, kIds));
+  EXPECT_THAT(Trees(), IsEmpty());
+  EXPECT_THAT(Temporary(), IsEmpty());
+}
+
+TEST_F(TreesTest, OfIdsThatNoRunTakesAnyMoreGoes) {
+  Store store = *Store::Open(home_.fd(), [](const TreeIds&, auto& work) { return work(); });
+  for (const TreeIds& ids : {TreeIds(), kIds, kOtherIds})
+    ASSERT_TRUE((*store.StageTree(*image_, ids)).Commit().ok());
+  EXPECT_THAT(store.CollectGarbage()->items, IsEmpty());
+  EXPECT_THAT(store.CollectGarbage(GarbageMode::kRemove, kIds)->items, SizeIs(2));
+  EXPECT_TRUE((*store.OpenTree(*image_, kIds)).has_value());
+  // Not while it is used.
+  auto used = *store.OpenTree(*image_, kIds);
+  EXPECT_THAT(store.CollectGarbage(GarbageMode::kRemove, TreeIds())->items, IsEmpty());
+  used.reset();
+  EXPECT_THAT(store.CollectGarbage(GarbageMode::kRemove, TreeIds())->items, SizeIs(1));
+  EXPECT_THAT(Trees(), IsEmpty());
+}
+
 }  // namespace
 }  // namespace msb::store
