@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "event/loop.h"
+#include "jail/subordinate_ids.h"
 #include "sys/cgroup.h"
 
 namespace msb::sandbox {
@@ -34,6 +35,10 @@ struct MachineSpec {
   std::string agent;
   std::string hostname;
   uint64_t storage_bytes = 0;
+  // Of an ordinary user's: as RootSource has them; of no ids the count is 0.
+  jail::SubordinateSpan ids = {};
+  bool any_ids = false;
+  std::string one_id_because = "";
 };
 
 struct MachineDescriptors {

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "jail/subordinate_ids.h"
 #include "sandbox/spec.h"
 
 namespace msb::sandbox {
@@ -26,6 +27,10 @@ struct Handover {
   std::string initramfs;
   std::string agent;
   bool root_locked = false;
+  // As RootSource has them; of no ids the count is 0.
+  jail::SubordinateSpan ids;
+  bool any_ids = false;
+  std::string one_id_because;
   // The caller's $XDG_RUNTIME_DIR and $DBUS_SESSION_BUS_ADDRESS, where his manager may be; or
   // empty.
   std::string runtime_dir;

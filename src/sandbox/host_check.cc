@@ -11,6 +11,8 @@
 
 #include "base/text.h"
 #include "base/units.h"
+#include "jail/id_slot.h"
+#include "jail/user_namespace.h"
 #include "sandbox/cgroup_check.h"
 #include "sandbox/probe.h"
 #include "sandbox/sandboxes.h"
@@ -93,6 +95,30 @@ HostCheck CheckUserNamespace() {
     check.fix = "sudo sysctl user.max_user_namespaces=10000";
   else
     check.fix = "run msb outside of this container, or let it make user namespaces";
+  return check;
+}
+
+HostCheck CheckIds() {
+  HostCheck check{.name = "ids", .tried = "mapped those of /etc/subuid and /etc/subgid"};
+  if (::geteuid() == 0) {
+    check.tried = "looked who runs this";
+    check.result = Cat(jail::kIdsOfRange, " for each process sandbox");
+    return check;
+  }
+  auto try_them = []() -> Result<jail::SubordinateSpan> {
+    auto ids = TRY(jail::FindSharedIds());
+    UniqueFd users = TRY(jail::MakeUserNamespace(ids));
+    return ids.span;
+  };
+  auto span = try_them();
+  if (span) {
+    check.result = Cat(span->count, " from ", span->first_uid, " on, shared by process sandboxes");
+    return check;
+  }
+  check.state = CheckState::kWarning;
+  check.result = Cat("one, your own: ", span.error().message());
+  check.cost = "in process sandboxes apt, chown to others and images of several users do not work";
+  check.fix = span.error().remedy().empty() ? "run it as root" : span.error().remedy();
   return check;
 }
 
@@ -239,6 +265,7 @@ std::vector<HostCheck> CheckHost(BorrowedFd home) {
                                 "no writable disk can be made"));
   checks.push_back(CheckParts());
   checks.push_back(CheckUserNamespace());
+  checks.push_back(CheckIds());
   checks.push_back(CheckSeccomp());
   checks.push_back(CheckLandlock());
   checks.push_back(CheckCgroup());

@@ -87,10 +87,14 @@ Error Readable(Error error, const RootName& root) {
   return Error(error.code(), std::move(message)).Remedy(remedy);
 }
 
-// `memory`, `pids`: whether a cgroup limits them; else an rlimit does.
-MachineFacts Facts(const box::Running& running, bool memory, bool pids) {
+// `memory`, `pids`: whether a cgroup limits them; else an rlimit does. `because`: why an ordinary
+// user has one id, where that was known before.
+MachineFacts Facts(const box::Running& running, bool memory, bool pids,
+                   const std::string& because) {
   const box::Facts& facts = running.facts;
   MachineFacts answer{facts.walls, facts.limits, facts.ids, ::geteuid()};
+  for (const std::string& why : {because, facts.one_id_because})
+    if (!why.empty()) answer.ids += Cat(": ", why);
   if (running.range) answer.uid = running.range->id;
   for (std::string& limit : answer.limits) {
     if (!memory && limit.starts_with("memory:")) limit = "memory: RLIMIT_DATA";
@@ -111,6 +115,8 @@ Result<MachineFacts> ProcessBackend::Start(MachineDescriptors descriptors) {
   spec.capabilities = box::kDefaultCapabilities;
   spec.filter = &box::kDefaultFilter;
   spec.command_is_init = true;
+  if (spec_.ids.count != 0) spec.these_ids = spec_.ids;
+  spec.subordinate_ids = spec_.any_ids;
   int console = descriptors.console.get();
   spec.streams = {descriptors.agent.get(), console, console};
   spec.cgroup = descriptors.cgroup;
@@ -127,13 +133,17 @@ Result<MachineFacts> ProcessBackend::Start(MachineDescriptors descriptors) {
   if (!memory) spec.limits.push_back({RLIMIT_DATA, {spec_.memory_bytes, spec_.memory_bytes}});
   if (!pids) spec.limits.push_back({RLIMIT_NPROC, {kMostProcesses, kMostProcesses}});
   auto running = box::Start(spec);
-  if (!running) return Readable(std::move(running).error(), root);
+  if (!running) {
+    Error error = Readable(std::move(running).error(), root);
+    if (!spec.these_ids) return error;
+    return std::move(error).Remedy("run: msb doctor; its line \"ids\" says what is missing");
+  }
   if (running->exec_error) {
     (void)box::Reap(*running);
     return *std::move(running->exec_error);
   }
   running_ = *std::move(running);
-  return Facts(*running_, memory, pids);
+  return Facts(*running_, memory, pids, spec_.one_id_because);
 }
 
 Result<void> ProcessBackend::Watch(event::Loop& loop, Watcher& watcher) {

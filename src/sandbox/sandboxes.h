@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "jail/subordinate_ids.h"
 #include "sandbox/outcome.h"
 #include "sandbox/spec.h"
 
@@ -83,6 +84,11 @@ Result<Parts> FindParts(Isolation isolation);
 struct RootSource {
   UniqueFd root;
   UniqueFd lock;
+  // The rest is of an ordinary user's process sandboxes. The ids that the tree was made with: the
+  // sandbox has those, or there is none.
+  std::optional<jail::SubordinateSpan> ids = std::nullopt;
+  bool any_ids = false;             // Of no tree of the store: whichever are to be had.
+  std::string one_id_because = "";  // Why there are none; for the record.
 };
 
 // Starts the supervisor of a new sandbox with this root and returns the first control

@@ -35,6 +35,9 @@ Result<UniqueFd> Start(const Home& home, const SandboxSpec& spec, const RootSour
   handover.initramfs = parts.initramfs;
   handover.agent = parts.agent;
   handover.root_locked = static_cast<bool>(root.lock);
+  handover.ids = root.ids.value_or(jail::SubordinateSpan());
+  handover.any_ids = root.any_ids;
+  handover.one_id_because = root.one_id_because;
   // The supervisor has no environment of its own.
   handover.runtime_dir = sys::GetEnv("XDG_RUNTIME_DIR").value_or("");
   handover.bus_address = sys::GetEnv("DBUS_SESSION_BUS_ADDRESS").value_or("");

@@ -41,7 +41,10 @@ Result<void> StartMachine(const Handover& handover, UniqueFd root, UniqueFd uppe
                               .verbose_console = parts.spec.debug_console,
                               .agent = handover.agent,
                               .hostname = HostnameOf(parts.spec, parts.record->id()),
-                              .storage_bytes = parts.spec.storage_bytes}));
+                              .storage_bytes = parts.spec.storage_bytes,
+                              .ids = handover.ids,
+                              .any_ids = handover.any_ids,
+                              .one_id_because = handover.one_id_because}));
   auto agent = TRY(sys::MakeSocketPair());
   auto console = TRY(sys::MakeSocketPair());
   auto facts = TRY(parts.backend->Start({

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // msb doctor, gc, version and help.
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "base/json_writer.h"
@@ -9,6 +11,7 @@
 #include "programs/msb/commands.h"
 #include "programs/msb/help.h"
 #include "programs/msb/isolation.h"
+#include "programs/msb/tree_ids.h"
 #include "programs/msb/ui.h"
 #include "sandbox/probe.h"
 #include "sandbox/sandboxes.h"
@@ -106,27 +109,42 @@ int RunDoctor(const DoctorOptions& options) {
   return options.json || choice ? kExitFailed : Fail(choice.error(), format, kExitFailed);
 }
 
+namespace {
+
+void PrintRemoved(const std::vector<std::string>& removed, const store::Garbage& images,
+                  bool as_json) {
+  if (!as_json) {
+    for (const std::string& line : removed) Print(Cat(line, "\n"));
+    return;
+  }
+  JsonWriter json;
+  json.BeginObject().Key("removed").BeginArray();
+  for (const std::string& line : removed) json.BeginObject().Key("what").String(line).EndObject();
+  json.EndArray().Key("image_bytes").Number(images.bytes).EndObject();
+  Print(std::move(json).Take() + "\n");
+}
+
+}  // namespace
+
 int RunGc(const GcOptions& options) {
   Format format = options.json ? Format::kJson : Format::kText;
   auto home = sandbox::Home::Open();
   if (!home) return Fail(home.error(), format, kExitFailed);
   auto removed = sandbox::CollectGarbage(*home);
   if (!removed) return Fail(removed.error(), format, kExitFailed);
-  auto store = store::Store::Open(home->dir());
+  auto store = OpenStore(*home);
   if (!store) return Fail(store.error(), format, kExitFailed);
-  auto images = store->CollectGarbage();
+  // Root's trees serve whatever ids there are.
+  std::optional<store::TreeIds> ids;
+  if (::geteuid() != 0) ids = TryProcessIds().tree();
+  auto images = store->CollectGarbage(store::GarbageMode::kRemove, ids);
   if (!images) return Fail(images.error(), format, kExitFailed);
   for (const auto& item : images->items) removed->push_back("images/" + item.path);
-  if (!options.json) {
-    for (const std::string& line : *removed) Print(Cat(line, "\n"));
-    return 0;
-  }
-  JsonWriter json;
-  json.BeginObject().Key("removed").BeginArray();
-  for (const std::string& line : *removed) json.BeginObject().Key("what").String(line).EndObject();
-  json.EndArray().Key("image_bytes").Number(images->bytes).EndObject();
-  Print(std::move(json).Take() + "\n");
-  return 0;
+  PrintRemoved(*removed, *images, options.json);
+  for (store::Garbage::Left& left : images->left)
+    (void)Fail(std::move(left.error).Context(Cat(home->path(), "/images/", left.path)), format,
+               kExitFailed);
+  return images->left.empty() ? 0 : kExitFailed;
 }
 
 int RunVersion(const VersionOptions& options) {

@@ -10,7 +10,9 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "image/store/store.h"
+#include "jail/user_namespace.h"
 #include "json/value.h"
+#include "programs/msb/tree_ids.h"
 #include "programs/msb/ui.h"
 #include "sys/file.h"
 #include "sys/process.h"
@@ -48,9 +50,11 @@ Error RefusalOf(const std::string& what, const std::string& report) {
                                               : "give a directory, or a tar that tar -t can list");
 }
 
-// Runs msb-image with these words and descriptors, and without a terminal.
+// Runs msb-image with these words and descriptors, and without a terminal; in this user namespace,
+// where there is one.
 Result<void> RunUnpacker(const std::string& what, std::vector<std::string> words,
-                         std::vector<sys::SpawnOptions::PassedFd> fds) {
+                         std::vector<sys::SpawnOptions::PassedFd> fds,
+                         const UniqueFd& users = UniqueFd()) {
   std::string program = TRY(FindImageProgram());
   words.insert(words.begin(), program);
   auto null = TRY(sys::OpenAt(sys::Cwd(), "/dev/null", O_RDWR));
@@ -59,7 +63,8 @@ Result<void> RunUnpacker(const std::string& what, std::vector<std::string> words
   auto child = TRY(sys::Spawn({.argv = std::move(words),
                                .env = sys::CurrentEnvironment(),
                                .fds = std::move(fds),
-                               .die_with_parent = true}));
+                               .die_with_parent = true,
+                               .user_namespace = users.get()}));
   report.write.Reset();
   std::string said = TRY(sys::ReadAll(report.read, kMaxReport));
   auto status = TRY(child.Wait(Deadline::Never()));
@@ -69,15 +74,41 @@ Result<void> RunUnpacker(const std::string& what, std::vector<std::string> words
   return {};
 }
 
-Result<void> UnpackTree(const std::string& what, BorrowedFd disk, BorrowedFd tree) {
-  return RunUnpacker(what, {"unpack-tree", "--disk-fd", "3", "--tree-fd", "4"},
-                     {{disk.get(), 3}, {tree.get(), 4}});
+// Where files of these ids can be made; where there is no such place, there are no such ids from
+// here on.
+UniqueFd EnterIds(ProcessIds& ids) {
+  if (!ids.ids) return {};
+  auto users = jail::MakeUserNamespace(*ids.ids);
+  if (users) return *std::move(users);
+  ids = {std::nullopt, users.error().message()};
+  return {};
 }
 
-Result<store::OpenedTree> MakeTree(store::Store& store, const store::OpenedImage& opened) {
-  store::StagedTree staged = TRY(store.StageTree(opened.image));
-  TRY(UnpackTree(Cat("image ", opened.image.reference.Familiar()), opened.disk, staged.root()));
+Result<void> UnpackTree(const std::string& what, BorrowedFd disk, BorrowedFd tree,
+                        const UniqueFd& users) {
+  return RunUnpacker(what, {"unpack-tree", "--disk-fd", "3", "--tree-fd", "4"},
+                     {{disk.get(), 3}, {tree.get(), 4}}, users);
+}
+
+Result<store::OpenedTree> OpenOrMakeTree(store::Store& store, const store::OpenedImage& opened,
+                                         ProcessIds& ids) {
+  if (auto tree = TRY(store.OpenTree(opened.image, ids.tree()))) return *std::move(tree);
+  bool several = ids.ids.has_value();
+  UniqueFd users = EnterIds(ids);
+  if (several && !ids.ids)
+    if (auto tree = TRY(store.OpenTree(opened.image))) return *std::move(tree);
+  store::StagedTree staged = TRY(store.StageTree(opened.image, ids.tree()));
+  TRY(UnpackTree(Cat("image ", opened.image.reference.Familiar()), opened.disk, staged.root(),
+                 users));
   return std::move(staged).Commit();
+}
+
+// What the sandbox is to have of them.
+sandbox::RootSource SourceOf(store::OpenedTree tree, const ProcessIds& ids) {
+  sandbox::RootSource source{std::move(tree.root), std::move(tree.lock)};
+  if (ids.ids) source.ids = ids.ids->span;
+  source.one_id_because = ids.one_id_because;
+  return source;
 }
 
 // A root disk in a file without a name.
@@ -91,11 +122,13 @@ Result<UniqueFd> UnpackDisk(const sandbox::Home& home, const std::string& source
 // Of a tar: as an image's, by way of a root disk, which goes at once.
 Result<Root> MakeOwnTree(const sandbox::Home& home, const std::string& source) {
   UniqueFd disk = TRY(UnpackDisk(home, source));
-  auto store = TRY(store::Store::Open(home.dir()));
-  Root root{{}, source, "", {}, TRY(store.StageTree())};
-  TRY(UnpackTree(Cat("--rootfs ", Escape(source, 200)), disk, root.own_tree->root()));
-  auto shared = TRY(root.own_tree->Share());
-  root.source = {std::move(shared.root), std::move(shared.lock)};
+  auto store = TRY(OpenStore(home));
+  ProcessIds ids = FindProcessIds();
+  UniqueFd users = EnterIds(ids);
+  Root root{{}, source, "", {}};
+  root.own_tree.emplace(TRY(store.StageTree(ids.tree())));
+  TRY(UnpackTree(Cat("--rootfs ", Escape(source, 200)), disk, root.own_tree->root(), users));
+  root.source = SourceOf(TRY(root.own_tree->Share()), ids);
   return root;
 }
 
@@ -103,14 +136,16 @@ Result<Root> MakeOwnTree(const sandbox::Home& home, const std::string& source) {
 Result<Root> OpenTree(const sandbox::Home& home, const std::string& source) {
   auto opened = sys::OpenAt(sys::Cwd(), source, O_RDONLY | O_DIRECTORY);
   if (!opened && opened.error().sys_errno() == ENOTDIR) return MakeOwnTree(home, source);
-  return Root{
-      {TRY(std::move(opened).Context(Cat("--rootfs ", Escape(source, 200)))), {}}, source, "", {}};
+  Root root{{}, source, "", {}};
+  root.source.root = TRY(std::move(opened).Context(Cat("--rootfs ", Escape(source, 200))));
+  root.source.any_ids = true;
+  return root;
 }
 
 }  // namespace
 
 void RemoveDeadTrees(const sandbox::Home& home) {
-  auto store = store::Store::Open(home.dir());
+  auto store = OpenStore(home);
   auto removed = store ? store->RemoveDeadTrees() : Result<void>();
   if (!removed) LOG(kInfo, "left for msb gc", {"why", removed.error().message()});
 }
@@ -118,7 +153,7 @@ void RemoveDeadTrees(const sandbox::Home& home) {
 Result<Root> FindRoot(const sandbox::Home& home, const std::string& image,
                       sandbox::Isolation isolation) {
   auto resolution = TRY(store::Resolve(image));
-  auto store = TRY(store::Store::Open(home.dir()));
+  auto store = TRY(OpenStore(home));
   auto opened = TRY(store.OpenImage(resolution.reference));
   if (!opened) return NoSuchImage(store, image, resolution.reference);
   Root root{
@@ -127,9 +162,8 @@ Result<Root> FindRoot(const sandbox::Home& home, const std::string& image,
     root.source.root = std::move(opened->disk);
     return root;
   }
-  auto tree = TRY(store.OpenTree(opened->image));
-  if (!tree) tree = TRY(MakeTree(store, *opened));
-  root.source = {std::move(tree->root), std::move(tree->lock)};
+  ProcessIds ids = FindProcessIds();
+  root.source = SourceOf(TRY(OpenOrMakeTree(store, *opened, ids)), ids);
   return root;
 }
 
