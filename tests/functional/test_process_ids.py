@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import tarfile
 import tempfile
 
 import pytest
@@ -88,6 +89,28 @@ def test_an_image_has_its_owners_and_its_users(user, given):  # noqa: F811
     made = tree.stat().st_ino
     assert user.ids(prefix) == SHARED
     assert [one.stat().st_ino for one in user.trees()] == [made] and user.trees("tmp") == []
+
+
+def test_owners_that_are_in_no_map_are_nobody(user, given, test_tar):  # noqa: F811
+    prefix = given(ENTRIES)
+    tar = user.top / "odd.tar"
+    with tarfile.open(test_tar) as base, tarfile.open(tar, "w") as out:
+        top = tarfile.TarInfo(".")
+        top.type, top.mode, top.uid, top.gid = tarfile.DIRTYPE, 0o700, 1000, 1000
+        out.addfile(top)
+        for member in base.getmembers():
+            if member.name.strip("./"):
+                out.addfile(member, base.extractfile(member) if member.isreg() else None)
+        for name, kind in (("far", tarfile.REGTYPE), ("away", tarfile.SYMTYPE)):
+            odd = tarfile.TarInfo(name)
+            odd.type, odd.uid, odd.gid, odd.linkname = kind, 3_000_000, 42, "nowhere"
+            out.addfile(odd)
+    user.run(prefix, "image", "import", "--quiet", "local/odd", tar)
+    user.image = "local/odd"
+    # Twice: the second run opens the tree, whose top is not the user's.
+    for _ in range(2):
+        assert user.exe(prefix, "stat -c '%u %g' /far /away /bin/..") == "65534 42\n65534 42\n0 0\n"
+    assert (user.trees()[0] / "root").stat().st_uid == 200999
 
 
 def test_of_many_makers_one_tree_stays(user, given):  # noqa: F811

@@ -36,6 +36,18 @@ Error Bad(std::string_view what) {
 // (uid_t)-1 means "leave it" to the kernel, and would leave it root's.
 uint32_t Owner(uint32_t id) { return id == ~uint32_t{0} ? kNobody : id; }
 
+// The file itself where `name` is empty. An id that this user namespace has not becomes nobody's,
+// as a sandbox sees it that root has started.
+int SetOwner(BorrowedFd at, const char* name, const Node& node) {
+  constexpr uint32_t kIds = 65536;  // That every sandbox has.
+  auto set = [&](uint32_t uid, uint32_t gid) {
+    return ::fchownat(at.get(), name, uid, gid, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH);
+  };
+  if (set(Owner(node.uid), Owner(node.gid)) == 0) return 0;
+  if (errno != EINVAL) return -1;
+  return set(node.uid < kIds ? node.uid : kNobody, node.gid < kIds ? node.gid : kNobody);
+}
+
 bool IsAcl(const std::string& name) { return name.starts_with("system.posix_acl_"); }
 
 class Writer {
@@ -214,8 +226,7 @@ Result<void> Writer::MakeSpecial(BorrowedFd parent, const std::string& name, con
 
 // Owner and time of what cannot be opened; its attributes are counted.
 Result<void> Writer::FinishNamed(BorrowedFd parent, const std::string& name, const Node& node) {
-  if (owners_ == TreeOwners::kOfImage && ::fchownat(parent.get(), name.c_str(), Owner(node.uid),
-                                                    Owner(node.gid), AT_SYMLINK_NOFOLLOW) == -1)
+  if (owners_ == TreeOwners::kOfImage && SetOwner(parent, name.c_str(), node) == -1)
     return Error::Errno("chown");
   timespec times[2] = {{0, UTIME_OMIT}, {node.mtime, static_cast<long>(node.mtime_nsec)}};
   if (::utimensat(parent.get(), name.c_str(), times, AT_SYMLINK_NOFOLLOW) == -1)
@@ -226,8 +237,7 @@ Result<void> Writer::FinishNamed(BorrowedFd parent, const std::string& name, con
 
 // A change of owner takes setuid bits away, and a mode without write forbids attributes.
 Result<void> Writer::Finish(BorrowedFd file, const Node& node) {
-  if (owners_ == TreeOwners::kOfImage &&
-      ::fchown(file.get(), Owner(node.uid), Owner(node.gid)) == -1)
+  if (owners_ == TreeOwners::kOfImage && SetOwner(file, "", node) == -1)
     return Error::Errno("chown");
   TRY(SetXattrs(file, node));
   if (::fchmod(file.get(), node.mode & 07777) == -1) return Error::Errno("chmod");

@@ -23,8 +23,10 @@ namespace msb::rootfs {
 inline constexpr size_t kMaxTreeDepth = 500;
 
 enum class TreeOwners : uint8_t {
-  kOfImage,  // Each file's own ids, as numbers of this host: root, for an ID-mapped mount.
-  kCaller,   // All files are the caller's, as an ordinary user can write them.
+  // Each file's own ids: as numbers of this host, by root, for an ID-mapped mount; or of the user
+  // namespace that this runs in, where those from 65536 on that it has not become nobody's.
+  kOfImage,
+  kCaller,  // All files are the caller's, as an ordinary user can write them.
 };
 
 struct RootTreeSummary {

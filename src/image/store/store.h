@@ -104,7 +104,7 @@ using TreeWorker = std::function<Result<uint64_t>(const TreeIds& ids,
 
 // A root tree in use.
 struct OpenedTree {
-  UniqueFd root;  // Directory; nothing in it is ever changed.
+  UniqueFd root;  // Directory, perhaps O_PATH; nothing in it is ever changed.
   UniqueFd lock;  // As long as this description is open, gc leaves the tree alone.
 };
 

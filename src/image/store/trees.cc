@@ -34,7 +34,8 @@ Result<std::optional<OpenedTree>> TryOpen(BorrowedFd images, const std::string& 
   auto lock = sys::FileLock::TryShared(TRY(std::move(file)));
   if (!lock && lock.error().code() == Code::kUnavailable) return std::optional<OpenedTree>();
   UniqueFd held = TRY(std::move(lock)).Release();
-  auto root = sys::OpenAt(dir, kTreeRoot, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  // Its owner and mode are the image's, and may forbid us to look.
+  auto root = sys::OpenAt(dir, kTreeRoot, O_PATH | O_DIRECTORY | O_NOFOLLOW);
   // The lock was free because its tree has been set aside.
   struct stat ours = TRY(sys::Stat(dir));
   auto there = TRY(sys::FindAt(images, path));
