@@ -207,6 +207,13 @@ Result<UniqueFd> Duplicate(BorrowedFd fd) {
   return UniqueFd(copy);
 }
 
+Result<UniqueFd> OpenWithoutWaiting(BorrowedFd fd) {
+  auto info = TRY(Stat(fd));
+  if (!S_ISFIFO(info.st_mode) && !S_ISCHR(info.st_mode))
+    return Error(Code::kUnimplemented, "neither a pipe nor a character device");
+  return OpenAt(Cwd(), Cat("/proc/self/fd/", fd.get()), O_WRONLY | O_NONBLOCK | O_NOCTTY);
+}
+
 Result<int> StatusFlags(BorrowedFd fd) {
   int flags = ::fcntl(fd.get(), F_GETFL);
   if (flags == -1) return Error::Errno("fcntl F_GETFL");

@@ -34,6 +34,10 @@ Result<UniqueFd> OpenAt(BorrowedFd dir, const std::string& path, int flags, mode
 Result<UniqueFd> OpenBeneath(BorrowedFd dir, const std::string& path, int flags, mode_t mode = 0,
                              uint64_t more = 0);
 
+// The pipe or character device that `fd` is, opened anew for writing, where no write waits: whether
+// one does is a property of the description, which others have too. kUnimplemented for other files.
+Result<UniqueFd> OpenWithoutWaiting(BorrowedFd fd);
+
 // 0 bytes: end of file. EAGAIN is an error with sys_errno() EAGAIN.
 Result<size_t> ReadSome(BorrowedFd fd, std::span<std::byte> buffer);
 Result<size_t> ReadSomeAt(BorrowedFd fd, std::span<std::byte> buffer, off_t offset);

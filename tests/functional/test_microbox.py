@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """microbox as its page and the page about root trees show it: options, exit codes, records."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import tty
 
 import pexpect
 import pytest
@@ -55,6 +57,18 @@ def record(box, *words, **how):
 
 def cgroups():
     return {str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob("box-*") if path.is_dir()}
+
+
+def own_cgroups():
+    """The directories of a sandbox's cgroup, in each hierarchy."""
+    before = cgroups()
+    process = subprocess.Popen([BIN / "microbox", "--mount-ro", "/usr:/usr", "--mount-ro", "/bin:/bin", "--mount-ro", "/lib:/lib",
+                                "--", "sleep", "1000"], stdin=subprocess.DEVNULL)
+    try:
+        return until(lambda: [path for path in cgroups() - before if f"box-{process.pid}-" in path], "its cgroup")
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 @pytest.mark.parametrize("ending, code", [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -9 $$", 137)])
@@ -153,6 +167,28 @@ def test_a_terminal_of_its_own(tree):
     assert shell.exitstatus == 5
 
 
+@pytest.mark.parametrize("words, typed", [(["sleep", "1000"], b"x" * 100_000), (["yes"], b"")], ids=["paste", "stopped reader"])
+def test_a_terminal_that_is_full_delays_no_deadline(tree, words, typed):
+    """More is typed than a command takes that reads nothing; nobody takes what a command writes."""
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)  # Else the line discipline drops what is more than a line.
+    process = subprocess.Popen([BIN / "microbox", "--fs", tree, "--timeout", "3s", "--kill-after", "1s", "--", "sh", "-c",
+                                "stty raw; exec " + " ".join(words)], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    try:
+        end = time.monotonic() + 50
+        while process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(BlockingIOError):
+                typed = typed[os.write(ours, typed):] if typed else typed
+            time.sleep(0.01)
+        assert process.poll() == 124
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
 def test_no_terminal_where_none_is_wanted(box, tree):
     shell = terminal(tree, "--no-tty", "--", "sh", "-c", "tty; echo x > /dev/tty")
     shell.expect_exact("can't create /dev/tty")
@@ -234,6 +270,34 @@ def test_memory_is_limited(box):
     done, said = record(box, "--memory", "32M", "--", "sh", "-c", "x=$(cat /dev/zero | tr '\\0' x | head -c 100000000)", expect=137)
     assert "out of memory" in done.stderr and said["exit"]["kind"] == "out-of-memory"
     assert said["usage"]["memory_peak_bytes"] <= 32 << 20
+
+
+@pytest.mark.root
+def test_storage_is_memory(box):
+    assert "counts there" not in box("--memory", "256M", "--", "true").stderr
+    fill = ["sh", "-c", "cat /dev/zero > /big"]
+    done, said = record(box, "--memory", "32M", "--storage", "128M", "--", *fill, expect=137)
+    assert "--storage 128 MiB is more than --memory 32 MiB" in done.stderr and said["exit"]["kind"] == "out-of-memory"
+
+
+@pytest.mark.root
+def test_what_a_killed_one_left_goes_and_nobody_waits(box):
+    """A cgroup named for a process that is gone: with a member it stays, and so does the member; empty it goes."""
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    made = [pathlib.Path(path).parent / f"box-{gone.pid}-0badcafe" for path in own_cgroups()]
+    member = subprocess.Popen(["sleep", "1000"])
+    try:
+        for folder in made:
+            folder.mkdir()
+            (folder / "cgroup.procs").write_text(str(member.pid), encoding="ascii")
+        began = time.monotonic()
+        box("--", "true")
+        assert time.monotonic() - began < 4 and member.poll() is None and all(folder.exists() for folder in made)
+    finally:
+        member.kill()
+        member.wait()
+    until(lambda: (box("--", "true"), not any(folder.exists() for folder in made))[1], "the end of what was left")
 
 
 @pytest.mark.root

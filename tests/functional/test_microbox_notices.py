@@ -45,6 +45,7 @@ NOTICES = [
     ("seccomp is no wall in this run", 0, [*PLAIN, "--fs", "TREE", "--learn", "LEARNT", "--", "true"]),
     pytest.param("root inside is root on this host", 0, [*PLAIN, "--fs", "TREE", "--userns", "host", "--", "true"], marks=ROOT),
     pytest.param("out of memory", 137, ["--fs", "TREE", "--memory", "32M", "--", "sh", "-c", HOG], marks=ROOT),
+    pytest.param("counts there", 0, ["--fs", "TREE", "--memory", "32M", "--storage", "64M", "--", "true"], marks=ROOT),
     ("not enforced", 0, ["NO-CGROUPS", "--fs", "TREE", "--", "true"]),
     ("not enforced", 125, ["NO-CGROUPS", "--require-limits", "--fs", "TREE", "--", "true"]),
 ]

@@ -43,17 +43,14 @@ std::string Caller(BorrowedFd listener, const sys::AskedCall& call) {
   return Escape(*name, 64);
 }
 
-// Our stderr such that a reader who has stopped does not stop us. Pipes and terminals are opened
-// anew: whether a write waits is a property of the description, which others have too, and that
-// there is room is no promise where the sandbox writes to the same pipe. Else none.
-UniqueFd OpenWithoutWaiting() {
+// Our stderr such that a reader who has stopped does not stop us: that there is room is no promise
+// where the sandbox writes to the same pipe. None where it cannot be had.
+UniqueFd StderrThatNeverWaits() {
+  auto fd = sys::OpenWithoutWaiting(Stderr());
+  if (fd) return *std::move(fd);
   auto info = sys::Stat(Stderr());
-  if (!info) return {};
-  bool stream = S_ISFIFO(info->st_mode) || S_ISCHR(info->st_mode);
-  auto fd = stream ? sys::OpenAt(sys::Cwd(), "/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY)
-            : S_ISREG(info->st_mode) ? sys::Duplicate(Stderr())
-                                     : Error(Code::kUnimplemented, "no such stderr");
-  return fd ? *std::move(fd) : UniqueFd();
+  auto file = info && S_ISREG(info->st_mode) ? sys::Duplicate(Stderr()) : std::move(fd);
+  return file ? *std::move(file) : UniqueFd();
 }
 
 }  // namespace
@@ -90,7 +87,7 @@ Result<Calls> Calls::Make(Options& options) {
 
 void Calls::Begin(UniqueFd listener, bool live) {
   listener_ = std::move(listener);
-  if (shown_ && live) live_ = OpenWithoutWaiting();
+  if (shown_ && live) live_ = StderrThatNeverWaits();
 }
 
 pollfd Calls::Prepare() const { return {listener_ && !Rests() ? listener_.get() : -1, POLLIN, 0}; }

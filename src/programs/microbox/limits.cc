@@ -17,6 +17,9 @@ namespace {
 
 constexpr std::string_view kPrefix = "box-";
 
+// Only what is empty goes, and nobody is waited for: a sandbox dies with its microbox, so what has
+// members is alive, or its last ones are on their way out and the next start finds it empty. One of
+// another process-id namespace, whose number says nothing here, keeps its cgroup by its members.
 void RemoveLeftOver(const sys::CgroupHost& host) {
   auto names = sys::Cgroup::ListOurs(host, kPrefix);
   if (!names) return;
@@ -26,9 +29,7 @@ void RemoveLeftOver(const sys::CgroupHost& host) {
     // A number that is another's by now only means a later removal.
     if (!pid || ::kill(*pid, 0) == 0 || errno != ESRCH) continue;
     auto cgroup = sys::Cgroup::Adopt(host, name);
-    if (!cgroup) continue;
-    (void)cgroup->Kill();
-    (void)cgroup->Remove();
+    if (cgroup) (void)cgroup->Remove();
   }
 }
 

@@ -52,6 +52,18 @@ struct Started {
   msb::box::Running running;
 };
 
+void TellWhatSharesMemory(const Options& options, const msb::microbox::Limits& limits) {
+  const auto& spec = options.spec;
+  bool in_memory = spec.root != msb::box::RootKind::kHost && !spec.read_only;
+  if (!options.storage_given || !in_memory || !limits.cgroup || !limits.cgroup->LimitsMemory() ||
+      spec.storage_bytes <= options.memory_bytes)
+    return;
+  Say(options, LogLevel::kWarn,
+      msb::Cat("--storage ", msb::FormatSize(spec.storage_bytes), " is more than --memory ",
+               msb::FormatSize(options.memory_bytes),
+               ": what is written lies in memory, and counts there"));
+}
+
 Result<Started> Start(Options& options, const msb::microbox::Limits& limits,
                       msb::microbox::Calls& calls) {
   options.spec.cgroup = limits.cgroup ? &*limits.cgroup : nullptr;
@@ -71,6 +83,7 @@ int Run(Options& options) {
   if (!calls) return Fail(options, calls.error(), kNotStarted);
   auto limits = msb::microbox::SetLimits(options);
   if (!limits) return Fail(options, limits.error(), kNotStarted);
+  TellWhatSharesMemory(options, *limits);
   if (options.spec.users == msb::box::UserMode::kHost)
     Say(options, LogLevel::kWarn,
         "--userns host: root inside is root on this host, with few capabilities");

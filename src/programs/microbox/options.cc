@@ -142,6 +142,7 @@ Result<void> SetCpus(Options& options, std::string_view value) {
 Result<void> SetStorage(Options& options, std::string_view value) {
   options.spec.storage_bytes = TRY(ParseSize(value));
   if (options.spec.storage_bytes < 64 * kKiB) return Bad("too little storage", "64K or more");
+  options.storage_given = true;
   return {};
 }
 

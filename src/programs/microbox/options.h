@@ -31,6 +31,7 @@ struct Options {
   uint64_t memory_bytes = kGiB;
   uint32_t pids = 4096;
   bool require_limits = false;
+  bool storage_given = false;            // The spec's storage is the user's and not the default.
   std::string name;                      // Empty: none.
   std::optional<uint64_t> output_limit;  // Bytes of stdout and stderr together.
   std::optional<int> status_fd;

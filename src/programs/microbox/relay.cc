@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A page at a time: read, count, write. Both sides are waited for, so that a reader who is slow
-// delays neither signals nor deadlines.
+// A page at a time: read, count, write. Both sides are waited for, and no write waits by itself, so
+// that a reader who is slow or has stopped delays neither signals nor deadlines.
 
 #include "programs/microbox/relay.h"
 
@@ -14,6 +14,15 @@
 
 namespace msb::microbox {
 
+void Relay::WriteTo(size_t i) {
+  // Poll promises room for something, a page may be more. Where it cannot be opened anew (a socket,
+  // another user's terminal), the descriptor that we were given has to do.
+  int target = static_cast<int>(i) + 1;
+  auto fd = sys::OpenWithoutWaiting(BorrowedFd::Raw(target));
+  if (fd) targets_[i] = *std::move(fd);
+  streams_[i].target = fd ? targets_[i].get() : target;
+}
+
 Result<Relay> Relay::Make(std::optional<uint64_t> limit, box::Spec& spec) {
   Relay relay;
   if (!limit) return relay;
@@ -22,7 +31,7 @@ Result<Relay> Relay::Make(std::optional<uint64_t> limit, box::Spec& spec) {
     // What is a terminal comes through the sandbox's own.
     if (spec.terminal && ::isatty(static_cast<int>(i) + 1) == 1) continue;
     sys::Pipe pipe = TRY(sys::MakePipe());
-    relay.streams_[i].target = static_cast<int>(i) + 1;
+    relay.WriteTo(i);
     relay.streams_[i].source = pipe.read.get();
     relay.ours_[i] = std::move(pipe.read);
     relay.theirs_[i] = std::move(pipe.write);
@@ -35,8 +44,9 @@ Result<void> Relay::Begin(UniqueFd terminal) {
   for (UniqueFd& end : theirs_) end.Reset();
   if (!terminal) return {};
   terminal_ = std::move(terminal);
+  TRY(sys::SetNonBlocking(terminal_, true));
   streams_[0].source = terminal_.get();
-  streams_[0].target = 1;
+  WriteTo(0);
   streams_[2].source = 0;
   streams_[2].target = terminal_.get();
   raw_.emplace(TRY(sys::RawTerminal::Enter(0)));

@@ -47,9 +47,11 @@ class Relay {
     size_t size = 0;
   };
   bool Step(Stream& stream, bool counted);
+  // Our stdout (0) or stderr (1) is the target of that stream.
+  void WriteTo(size_t i);
 
   std::array<Stream, kWaits> streams_;  // stdout, stderr; stdin, for a terminal only.
-  std::array<UniqueFd, 2> ours_, theirs_;
+  std::array<UniqueFd, 2> ours_, theirs_, targets_;
   UniqueFd terminal_;
   std::optional<sys::RawTerminal> raw_;
   uint64_t left_ = UINT64_MAX;
