@@ -68,7 +68,11 @@ std::string ProgramFolder() {
 
 Result<std::string> FindPart(const std::string& folder, const char* variable, const char* name,
                              std::string_view remedy) {
-  if (auto given = sys::GetEnv(variable); given && !given->empty()) return *given;
+  if (auto given = sys::GetEnv(variable); given && !given->empty()) {
+    if (::access(given->c_str(), R_OK) == 0) return *given;
+    return Error::Errno(Cat(variable, ": ", Escape(*given, 256)))
+        .Remedy(Cat("name the file ", name, " by it, or unset it"));
+  }
   for (const std::string& candidate :
        {Cat(folder, "/", name), Cat(folder, "/../lib/microsandbox/", name)})
     if (::access(candidate.c_str(), R_OK) == 0) return candidate;
