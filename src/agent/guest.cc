@@ -7,14 +7,12 @@
 #include <fcntl.h>
 #include <linux/random.h>
 #include <net/if.h>
-#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +25,7 @@
 #include "agent/accounts.h"
 #include "agent/boot_clock.h"
 #include "agent/first_process.h"
+#include "agent/orderly_end.h"
 #include "agent/port.h"
 #include "agent/reaper.h"
 #include "agent/root.h"
@@ -112,8 +111,7 @@ class Guest final : public Session::Machine {
  private:
   protocol::Hello MakeHello() override;
   void Configure(const protocol::MachineConfig& config) override;
-  void Shutdown() override;
-  void PowerOffWhenAlone();
+  void Shutdown() override { orderly_end_.Begin(); }
   void Disconnected(const std::string& why) override;
 
   Result<void> Listen();
@@ -125,7 +123,7 @@ class Guest final : public Session::Machine {
   Root root_;
   bool keep_upper_ = false;
   bool first_hello_ = true;
-  bool stopping_ = false;
+  OrderlyEnd orderly_end_{[this] { PowerOff("shutdown"); }};
   std::unique_ptr<Accounts> accounts_;
   std::unique_ptr<ExecGroups> groups_;
   std::unique_ptr<Session> session_;
@@ -189,7 +187,7 @@ Result<void> Guest::MakeSession() {
       },
       [this, session] {
         session->Flush();
-        PowerOffWhenAlone();
+        orderly_end_.EndWhenAlone();
       }));
   return {};
 }
@@ -237,21 +235,6 @@ void Guest::Configure(const protocol::MachineConfig& config) {
   }
   if (!config.resolv_conf.empty())
     Tolerate("/etc/resolv.conf", WriteEtcFile(root_.root, "resolv.conf", config.resolv_conf));
-}
-
-// Everything is asked to end; the host has the clock, and kills the machine when it is over.
-void Guest::Shutdown() {
-  stopping_ = true;
-  ::kill(-1, SIGTERM);
-  ::kill(-1, SIGCONT);  // Who is stopped takes no signal but this.
-  PowerOffWhenAlone();
-}
-
-// Every process of the guest is a descendant of ours.
-void Guest::PowerOffWhenAlone() {
-  siginfo_t info{};
-  if (stopping_ && ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1 && errno == ECHILD)
-    PowerOff("shutdown");
 }
 
 void Guest::PowerOff(std::string_view reason) {

@@ -4,19 +4,17 @@
 #include "agent/sandboxed.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <memory>
 #include <string>
 
 #include "agent/accounts.h"
 #include "agent/first_process.h"
+#include "agent/orderly_end.h"
 #include "agent/reaper.h"
 #include "agent/session.h"
 #include "base/text.h"
@@ -58,19 +56,18 @@ class Sandboxed final : public Session::Machine {
   }
   // Names, clock and entropy are the host's; the sandbox was started with what is its own.
   void Configure(const protocol::MachineConfig&) override {}
-  void Shutdown() override;
+  void Shutdown() override { orderly_end_.Begin(); }
   // The supervisor lives no more: nobody would ever end us.
   void Disconnected(const std::string& why) override {
     loop_->Post([this, why] { End(why); });
   }
-  void EndWhenAlone();
 
   std::unique_ptr<event::Loop> loop_;
   std::unique_ptr<ExecGroups> groups_;
   std::unique_ptr<Accounts> accounts_;
   std::unique_ptr<Session> session_;
   std::unique_ptr<Reaper> reaper_;
-  bool stopping_ = false;
+  OrderlyEnd orderly_end_{[this] { End("shutdown"); }};
 };
 
 Result<void> Sandboxed::Run(UniqueFd channel) {
@@ -83,25 +80,10 @@ Result<void> Sandboxed::Run(UniqueFd channel) {
       },
       [this] {
         session_->Flush();
-        EndWhenAlone();
+        orderly_end_.EndWhenAlone();
       }));
   TRY(session_->Attach(std::move(channel)));
   return loop_->Run();
-}
-
-// Everything is asked to end; the host has the clock, and kills the sandbox when it is over.
-void Sandboxed::Shutdown() {
-  stopping_ = true;
-  ::kill(-1, SIGTERM);
-  ::kill(-1, SIGCONT);  // Who is stopped takes no signal but this.
-  EndWhenAlone();
-}
-
-// Every process of the sandbox is a descendant of ours.
-void Sandboxed::EndWhenAlone() {
-  siginfo_t info{};
-  if (stopping_ && ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1 && errno == ECHILD)
-    End("shutdown");
 }
 
 void Sandboxed::End(std::string_view reason) {
