@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A machine started by hand, without supervisor and jail: msb-vmm, or QEMU with the same guest. For
-figures and for looking at one boot; what users get goes through msb."""
+"""A machine started by hand, without supervisor and jail: msb-vmm, or QEMU with the same guest, on KVM or
+under its translator. For figures and for looking at one boot; what users get goes through msb."""
 
 import os
 import select
@@ -53,7 +53,8 @@ class Machine:
         self.agent, self.console, self.control = (pairs[name][0] for name in ("agent", "console", "control"))
         fds = {name: pair[1].fileno() for name, pair in pairs.items()}
         opened = {name: os.open(files[name], os.O_RDONLY) for name in ("kernel", "initramfs", "root")}
-        opened["kvm"] = os.open(files.get("kvm", "/dev/kvm"), os.O_RDWR)
+        if files.get("kvm", True):
+            opened["kvm"] = os.open(files.get("kvm", "/dev/kvm"), os.O_RDWR)
         fds.update(opened)
         fds["upper"] = self.upper.fileno()
         self.console_text = b""
@@ -218,14 +219,21 @@ def vmm(program, files, cpus=1, memory=256 << 20, verbose=False, prefix=()):
     return Machine(command, files, verbose, prefix)
 
 
-def qemu(files, cpus=1, memory=256 << 20, verbose=False, prefix=()):
-    """QEMU's microvm on KVM with the same kernel, initramfs, disks and channel."""
+KVM = ["-accel", "kvm", "-cpu", "host,-pku"]
+TRANSLATOR = ["-accel", "tcg,thread=single,tb-size=256", "-cpu", "max,-erms"]
+
+
+def qemu(files, cpus=1, memory=256 << 20, verbose=False, prefix=(), accelerator=KVM):
+    """QEMU's microvm with the same kernel, initramfs, disks and channel."""
     program = shutil.which("qemu-system-x86_64")
     line = "console=hvc0 reboot=t panic=-1 noreplace-smp tsc=reliable " + ("printk.time=1" if verbose else "quiet")
+    if accelerator != KVM:
+        files = {**files, "kvm": None}
+        line += " mitigations=off tsc_early_khz=1000000 lapic_timer_khz=1000000"
 
     def command(fds):
         return [program, "-M", "microvm,acpi=off,pic=off,pit=off,rtc=on,isa-serial=off,x-option-roms=off,"
-                "auto-kernel-cmdline=on", "-accel", "kvm", "-cpu", "host,-pku", "-m", f"{memory >> 20}M", "-smp", str(cpus),
+                "auto-kernel-cmdline=on", *accelerator, "-m", f"{memory >> 20}M", "-smp", str(cpus),
                 "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
                 "-global", "virtio-mmio.force-legacy=false",
                 "-kernel", files["kernel"], "-initrd", files["initramfs"], "-append", line,

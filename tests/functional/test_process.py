@@ -384,9 +384,10 @@ def test_stop_gives_its_grace_and_the_record_stays(msb):
     assert record["outcome"]["kind"] in ("stopped", "exited") and b"bye" in msb.run("logs", "web").stdout
 
 
-def test_a_missing_agent_is_named(msb, no_trace):
-    message = refused(msb, "exe", *PROCESS, msb.image, "--", "true", env={"MICROSANDBOX_AGENT": "/no/such/agent"})
-    assert "/no/such/agent" in message
+@pytest.mark.parametrize("variable", ["MICROSANDBOX_AGENT", "MICROSANDBOX_SUPERVISOR"])
+def test_a_missing_part_is_named(msb, no_trace, variable):
+    message = refused(msb, "exe", *PROCESS, msb.image, "--", "true", env={variable: "/no/such/part"})
+    assert f"{variable}: /no/such/part" in message and "fix: name the file" in message
 
 
 def test_no_machine_is_needed(msb, no_trace):
