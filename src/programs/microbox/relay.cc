@@ -20,7 +20,7 @@ void Relay::WriteTo(size_t i) {
   int target = static_cast<int>(i) + 1;
   auto fd = sys::OpenWithoutWaiting(BorrowedFd::Raw(target));
   if (fd) targets_[i] = *std::move(fd);
-  streams_[i].target = fd ? targets_[i].get() : target;
+  streams_[i].target = targets_[i] ? targets_[i].get() : target;
 }
 
 Result<Relay> Relay::Make(std::optional<uint64_t> limit, box::Spec& spec) {
