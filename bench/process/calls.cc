@@ -23,9 +23,10 @@ namespace {
 
 constexpr int kCalls = 200'000;
 
+// Of the processor, which others may have in between.
 int64_t Now() {
   timespec now;
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
   return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 

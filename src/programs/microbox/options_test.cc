@@ -46,6 +46,12 @@ TEST(Options, ValuesInEitherForm) {
   EXPECT_THAT(options.spec.environment, testing::Not(Contains("A=b=c")));
 }
 
+TEST(Options, CpusAreThousandths) {
+  for (auto [text, milli] : std::initializer_list<std::pair<std::string_view, uint32_t>>{
+           {"2", 2000}, {"0.5", 500}, {".25", 250}, {"1.", 1000}, {"0.0", 0}, {"1.9999", 1999}})
+    EXPECT_EQ(Parse({"--cpus", text, "--", "x"})->cpu_milli, milli) << text;
+}
+
 TEST(Options, Capabilities) {
   EXPECT_EQ(Parse({"--cap-drop", "ALL", "--", "x"})->spec.capabilities, 0u);
   EXPECT_EQ(Parse({"--cap-drop", "all", "--cap-add", "CAP_CHOWN", "--", "x"})->spec.capabilities,
@@ -99,6 +105,11 @@ TEST(Options, WhatIsWrongIsNamedWithARemedy) {
       {{"--memory", "-1", "--", "x"}, "--memory"},
       {{"--cpus", "0.001", "--", "x"}, "no number of CPUs"},
       {{"--cpus", "nan", "--", "x"}, "no number of CPUs"},
+      {{"--cpus", ".", "--", "x"}, "no number of CPUs"},
+      {{"--cpus", "-1", "--", "x"}, "no number of CPUs"},
+      {{"--cpus", "1.5x", "--", "x"}, "no number of CPUs"},
+      {{"--cpus", "10000.001", "--", "x"}, "no number of CPUs"},
+      {{"--cpus", "99999999999", "--", "x"}, "no number of CPUs"},
       {{"--pids", "x", "--", "x"}, "no number"},
       {{"--mount-ro", "/etc", "--", "x"}, "not HOST:DEST"},
       {{"--mount-rw", "/etc:etc", "--", "x"}, "not absolute"},
