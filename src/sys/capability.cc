@@ -36,35 +36,21 @@ Result<CapabilitySets> GetCapabilities() {
 int RawDropCapabilities(uint64_t keep) {
   __user_cap_data_struct data[2];
   if (RawGet(data) == -1) return -1;
-  bool may_set = (data[0].effective & (1u << CAP_SETPCAP)) != 0;
-  if (may_set) {
-    // The first number that the kernel does not know ends the list.
-    for (int bit = 0; bit <= kLastPossible; bit++) {
-      if (::prctl(PR_CAPBSET_DROP, bit, 0, 0, 0) == -1) {
-        if (errno == EINVAL) break;
-        return -1;
-      }
-    }
+  if ((data[0].effective & (1u << CAP_SETPCAP)) != 0) {
+    if (RawLimitCapabilities(0) == -1) return -1;
     constexpr unsigned kBits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
                                SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
                                SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
     if (::prctl(PR_SET_SECUREBITS, kBits, 0, 0, 0) == -1) return -1;
   }
-  if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == -1) return -1;
-  for (int half = 0; half < 2; half++) {
-    auto wanted = static_cast<uint32_t>(keep >> (32 * half));
-    data[half].permitted &= wanted;
-    data[half].effective = data[half].permitted;
-    data[half].inheritable = 0;
-  }
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  return static_cast<int>(::syscall(SYS_capset, &header, data));
+  return RawKeepCapabilities(keep);
 }
 
 int RawLimitCapabilities(uint64_t keep) {
   for (int bit = 0; bit <= kLastPossible; bit++) {
     if ((keep >> bit & 1) != 0) continue;
     if (::prctl(PR_CAPBSET_DROP, bit, 0, 0, 0) == 0) continue;
+    // The first number that the kernel does not know ends the list.
     if (errno == EINVAL) break;
     return -1;
   }
