@@ -33,7 +33,7 @@ struct PlanStorage {
   std::vector<std::string> sources, targets;
   std::vector<PlannedBind> binds;
   std::vector<PlannedFd> fds;
-  std::vector<PlannedLimit> limits;
+  std::vector<ResourceLimit> limits;
   std::vector<char*> argv;
   std::vector<UniqueFd> doors;
   std::vector<int> door_numbers;
@@ -152,8 +152,6 @@ Result<void> PlanIds(JailedProcess& process, PlanStorage& storage) {
 Result<void> PlanDoors(const JailSpec& spec, PlanStorage& storage) {
   if (spec.cgroup == nullptr) return {};
   storage.doors = TRY(spec.cgroup->OpenV1Doors());
-  if (storage.doors.size() > kMaxDoors)
-    return Error(Code::kInternal, "too many cgroup hierarchies");
   for (const UniqueFd& door : storage.doors) storage.door_numbers.push_back(door.get());
   return {};
 }
@@ -200,8 +198,6 @@ Result<Cloned> CloneInit(const JailSpec& spec, JailPlan& plan) {
   args.flags =
       CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
   if (plan.user_namespace) args.flags |= CLONE_NEWUSER;
-  // On version 1 the init moves first and then takes its cgroup namespace itself.
-  if (plan.cgroup_doors.empty()) args.flags |= CLONE_NEWCGROUP;
   if (spec.cgroup != nullptr && spec.cgroup->into_fd()) {
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = static_cast<uint64_t>(spec.cgroup->into_fd().get());
@@ -226,17 +222,18 @@ Result<Cloned> CloneInit(const JailSpec& spec, JailPlan& plan) {
 
 // Everything the child reports before it execs or dies; nothing when it execs.
 Result<void> HearReport(BorrowedFd report, const PlanStorage& storage) {
-  JailReport said;
+  StepReport said;
   auto n = TRY(sys::ReadSome(report, std::as_writable_bytes(std::span(&said, 1))));
   if (n == 0) return {};
-  if (n != sizeof said || said.step >= JailStep::kCount)
+  if (n != sizeof said || said.step >= static_cast<uint8_t>(JailStep::kCount))
     return Error(Code::kInternal, "the jail's init died while it set up");
-  std::string what = std::string(StepName(said.step));
-  if (StepNamesBind(said.step) && said.index < storage.binds.size())
+  auto step = static_cast<JailStep>(said.step);
+  std::string what = std::string(StepName(step));
+  if (StepNamesBind(step) && said.index < storage.binds.size())
     what += Cat(' ', storage.binds[said.index].source);
-  if (said.step == JailStep::kExec || said.step == JailStep::kOpenProgram)
+  if (step == JailStep::kExec || step == JailStep::kOpenProgram)
     what += Cat(" /", storage.program);
-  return Error::Errno(what, said.error).Remedy(StepRemedy(said.step, said.error));
+  return Error::Errno(what, said.error).Remedy(StepRemedy(step, said.error));
 }
 
 void NameWalls(JailFacts& facts) {

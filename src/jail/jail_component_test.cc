@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -138,6 +139,32 @@ TEST(Jail, IsInItsCgroupBeforeItsProgram) {
   EXPECT_TRUE(cgroup->Remove().ok());
 }
 
+TEST(Jail, HasACgroupNamespaceThatBeginsAtItsCgroup) {
+  auto cgroup = MakeCgroup();
+  if (!cgroup) GTEST_SKIP() << "no cgroup may be made here";
+  JailSpec spec = Spec({"/bin/sleep", "1000"});
+  spec.cgroup = &*cgroup;
+  auto started = StartJailed(spec);
+  ASSERT_TRUE(started.ok()) << started.error().message();
+  auto members = sys::ReadFileAt(sys::Cwd(), started->facts.cgroups.at(0) + "/cgroup.procs", 1024);
+  ASSERT_TRUE(members.ok());
+  std::string seen = Cat("/proc/", Split(*members, '\n').at(0), "/cgroup");
+  auto inside = sys::ForkChild([&] {
+    if (::setns(started->pidfd.get(), CLONE_NEWCGROUP) != 0) return 1;
+    auto text = sys::ReadFileAt(sys::Cwd(), seen, 1 << 16);
+    if (!text || text->empty()) return 2;
+    // As from any other place, it would be beneath or beside the root.
+    for (const std::string& line : Split(*text, '\n'))
+      if (!line.empty() && !line.ends_with(":/")) return 3;
+    return 0;
+  });
+  ASSERT_TRUE(inside.ok());
+  EXPECT_EQ(inside->Wait(Deadline::After(std::chrono::seconds(10)))->code, 0);
+  KillJailed(*started);
+  EXPECT_TRUE(ReapJailed(*started).ok());
+  EXPECT_TRUE(cgroup->Remove().ok());
+}
+
 TEST(Jail, ThatCannotEnterItsCgroupIsRefused) {
   auto cgroup = MakeCgroup();
   if (!cgroup) GTEST_SKIP() << "no cgroup may be made here";
@@ -199,8 +226,7 @@ TEST(Jail, RefusesAtEachStepByNameAndLeavesNothing) {
     bool for_users = *spec.fail_at == JailStep::kSetgroups || *spec.fail_at == JailStep::kUidMap ||
                      *spec.fail_at == JailStep::kGidMap;
     bool for_root = *spec.fail_at == JailStep::kSetIds;
-    bool for_cgroups =
-        *spec.fail_at == JailStep::kEnterCgroup || *spec.fail_at == JailStep::kCgroupNamespace;
+    bool for_cgroups = *spec.fail_at == JailStep::kEnterCgroup;
     if (for_cgroups || (::geteuid() == 0 ? for_users : for_root)) {
       ASSERT_TRUE(started.ok());
       EXPECT_TRUE(ReapJailed(*started).ok());

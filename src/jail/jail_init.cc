@@ -6,10 +6,7 @@
 // them every mount.
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/capability.h>
-#include <linux/sched.h>
-#include <linux/types.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -19,10 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
+#include "jail/init.h"
 #include "jail/jail_plan.h"
 #include "jail/policies.h"
 #include "sys/capability.h"
@@ -35,35 +32,15 @@ namespace {
 
 constexpr int kPidfdIdType = 3;  // P_PIDFD
 
-class Child {
+class JailInit final : public Init {
  public:
-  explicit Child(JailPlan& plan) : plan_(plan) {}
+  explicit JailInit(JailPlan& plan) : Init(plan), plan_(plan) {}
   [[noreturn]] void Run();
 
  private:
-  [[noreturn]] void Fail(JailStep step, uint32_t index = 0) {
-    JailReport report{step, errno, index};
-    [[maybe_unused]] ssize_t ignored = ::write(plan_.report, &report, sizeof report);
-    ::_exit(125);
-  }
-  // `failed` as system calls answer: -1 and errno.
-  void Check(JailStep step, long rc, uint32_t index = 0) {
-    if (plan_.fail_at == static_cast<int>(step)) {
-      rc = -1;
-      errno = EPERM;
-    }
-    if (rc == -1) Fail(step, index);
-  }
-
-  void MoveDescriptors();
-  void CheckParent(JailStep step);
-  void EnterCgroup();
   void MapIds();
-  void WriteFile(JailStep step, const char* path, const char* text);
   void BuildRoot();
   void AddBind(int root, uint32_t index);
-  void EnterRoot(int root);
-  int Fork();
   [[noreturn]] void RunProgram();
   void RestrictFiles();
   [[noreturn]] void RunInit(int program_pidfd);
@@ -71,80 +48,14 @@ class Child {
   JailPlan& plan_;
 };
 
-void ResetSignals() {
-  struct sigaction action;
-  std::memset(&action, 0, sizeof action);
-  action.sa_handler = SIG_DFL;
-  for (int signal = 1; signal < NSIG; signal++) ::sigaction(signal, &action, nullptr);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-}
-
-// Everything we keep goes to numbers from kFirstInitFd on, everything else is closed: what the
-// caller had open (records, other sandboxes' channels) must not be found in here.
-void Child::MoveDescriptors() {
-  constexpr size_t kMost = 128;
-  int* wanted[kMost];
-  size_t count = 0;
-  int* own[] = {&plan_.report, &plan_.status, &plan_.leash, &plan_.parent_pidfd, &plan_.slot_lock};
-  for (int* fd : own) wanted[count++] = fd;
-  for (PlannedFd& fd : plan_.fds) wanted[count++] = &fd.fd;
-  for (int& door : plan_.cgroup_doors) wanted[count++] = &door;
-  int kept[kMost];
-  size_t kept_count = 0;
-  for (size_t i = 0; i < count; i++) {
-    if (*wanted[i] == -1) continue;
-    int moved = ::fcntl(*wanted[i], F_DUPFD_CLOEXEC, kFirstInitFd);
-    Check(JailStep::kDescriptors, moved, static_cast<uint32_t>(i));
-    *wanted[i] = moved;
-    kept[kept_count++] = moved;
-  }
-  std::sort(kept, kept + kept_count);
-  unsigned next = 0;
-  for (size_t i = 0; i < kept_count; i++) {
-    auto fd = static_cast<unsigned>(kept[i]);
-    if (fd > next) Check(JailStep::kDescriptors, ::syscall(SYS_close_range, next, fd - 1, 0));
-    next = fd + 1;
-  }
-  Check(JailStep::kDescriptors, ::syscall(SYS_close_range, next, ~0u, 0));
-}
-
-// PDEATHSIG is lost at a change of ids and says nothing about a parent that died before it was set.
-void Child::CheckParent(JailStep step) {
-  Check(step, ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
-  pollfd parent{plan_.parent_pidfd, POLLIN, 0};
-  int n = ::poll(&parent, 1, 0);
-  if (n == 1) errno = ESRCH;
-  Check(step, n == 0 ? 0 : -1);
-}
-
-// By ourselves: to be moved by another process would wait for a grace period of RCU, 6 to 14 ms on
-// an idle host.
-void Child::EnterCgroup() {
-  if (plan_.cgroup_doors.empty()) return;
-  for (int door : plan_.cgroup_doors) {
-    Check(JailStep::kEnterCgroup, ::write(door, "0", 1));
-    ::close(door);
-  }
-  Check(JailStep::kCgroupNamespace, ::unshare(CLONE_NEWCGROUP));
-}
-
-void Child::WriteFile(JailStep step, const char* path, const char* text) {
-  int fd = ::open(path, O_WRONLY | O_CLOEXEC);
-  Check(step, fd);
-  Check(step, ::write(fd, text, std::strlen(text)));
-  ::close(fd);
-}
-
-void Child::MapIds() {
+void JailInit::MapIds() {
   // Without setgroups the kernel lets an ordinary user map its group.
   WriteFile(JailStep::kSetgroups, "/proc/self/setgroups", "deny");
   WriteFile(JailStep::kUidMap, "/proc/self/uid_map", plan_.uid_map);
   WriteFile(JailStep::kGidMap, "/proc/self/gid_map", plan_.gid_map);
 }
 
-void Child::AddBind(int root, uint32_t index) {
+void JailInit::AddBind(int root, uint32_t index) {
   const PlannedBind& bind = plan_.binds[index];
   Check(JailStep::kMakeTarget, sys::RawMakeMountTarget(root, bind.target, bind.directory), index);
   int tree = sys::RawOpenTree(AT_FDCWD, bind.source, true);
@@ -157,7 +68,7 @@ void Child::AddBind(int root, uint32_t index) {
   ::close(tree);
 }
 
-void Child::BuildRoot() {
+void JailInit::BuildRoot() {
   // Our copies of the host's mounts must neither send nor receive changes.
   Check(JailStep::kPrivateMounts, ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr));
   int root = sys::RawNewTmpfs(plan_.root_options,
@@ -166,34 +77,13 @@ void Child::BuildRoot() {
   // Laid over "/": lookups still start in the host's root below it until pivot_root.
   Check(JailStep::kAttachRoot, sys::RawMoveMount(root, AT_FDCWD, "/"));
   for (uint32_t i = 0; i < plan_.binds.size(); i++) AddBind(root, i);
-  EnterRoot(root);
-}
-
-void Child::EnterRoot(int root) {
-  Check(JailStep::kEnterRoot, ::fchdir(root));
-  Check(JailStep::kEnterRoot, ::syscall(SYS_pivot_root, ".", "."));
-  // The host's root now lies over ours at "."; it goes, and every mount below it.
-  Check(JailStep::kDetachHost, ::umount2(".", MNT_DETACH));
-  Check(JailStep::kDetachHost, ::chdir("/"));
+  EnterRoot(*this, JailStep::kEnterRoot, JailStep::kDetachHost, root, /*layers=*/1);
   Check(JailStep::kSealRoot,
         sys::RawSetMountAttributes(root, sys::kMountReadOnly, /*recursive=*/false));
   ::close(root);
 }
 
-int Child::Fork() {
-  int pidfd = -1;
-  clone_args args;
-  std::memset(&args, 0, sizeof args);
-  args.flags = CLONE_PIDFD;
-  args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
-  args.exit_signal = SIGCHLD;
-  long pid = ::syscall(SYS_clone3, &args, sizeof args);
-  Check(JailStep::kFork, pid);
-  if (pid == 0) RunProgram();
-  return pidfd;
-}
-
-void Child::RestrictFiles() {
+void JailInit::RestrictFiles() {
   int ruleset = sys::RawLandlockCreate(plan_.landlock_abi, sys::LandlockSignals::kForbid);
   Check(JailStep::kLandlock, ruleset);
   int root = ::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -213,28 +103,19 @@ void Child::RestrictFiles() {
   ::close(root);
 }
 
-void Child::RunProgram() {
+void JailInit::RunProgram() {
   Check(JailStep::kSession, ::setsid());
   int program = ::open(plan_.program, O_PATH | O_CLOEXEC);
   Check(JailStep::kOpenProgram, program);
   Check(JailStep::kOpenProgram, ::dup3(program, kProgramFd, O_CLOEXEC));
-  for (uint32_t i = 0; i < plan_.fds.size(); i++)
-    Check(JailStep::kPlaceDescriptors, ::dup2(plan_.fds[i].fd, plan_.fds[i].number), i);
-  for (uint32_t i = 0; i < plan_.limits.size(); i++)
-    Check(JailStep::kLimits,
-          ::setrlimit(static_cast<__rlimit_resource>(plan_.limits[i].resource),
-                      &plan_.limits[i].value),
-          i);
+  PlaceDescriptors(JailStep::kPlaceDescriptors);
+  SetLimits(JailStep::kLimits);
   ::umask(077);
 
   // The bounding set first: emptying it needs the capability that leaves with the ids.
   uint64_t for_ids = plan_.user_namespace ? 0 : 1ull << CAP_SETUID | 1ull << CAP_SETGID;
   Check(JailStep::kBoundingSet, sys::RawDropCapabilities(for_ids));
-  if (!plan_.user_namespace) {
-    Check(JailStep::kSetIds, ::syscall(SYS_setgroups, 0, nullptr));
-    Check(JailStep::kSetIds, ::syscall(SYS_setresgid, plan_.gid, plan_.gid, plan_.gid));
-    Check(JailStep::kSetIds, ::syscall(SYS_setresuid, plan_.uid, plan_.uid, plan_.uid));
-  }
+  if (!plan_.user_namespace) TakeIds(JailStep::kSetIds, true, plan_.uid, plan_.gid);
   Check(JailStep::kCapabilities, sys::RawDropCapabilities(0));
   Check(JailStep::kNoNewPrivileges, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
   RestrictFiles();
@@ -247,11 +128,11 @@ void Child::RunProgram() {
 
 // Three system calls a run: wait, take the status, tell it. Ends when the program does, when the
 // leash is let go, or when the parent dies.
-void Child::RunInit(int program_pidfd) {
+void JailInit::RunInit(int program_pidfd) {
   for (PlannedFd& fd : plan_.fds) ::close(fd.fd);
   Check(JailStep::kInitCapabilities, sys::RawDropCapabilities(0));
   Check(JailStep::kInitNoNewPrivileges, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-  CheckParent(JailStep::kInitParentDeath);
+  DieWithParent(JailStep::kInitParentDeath);
   Check(JailStep::kInitSeccomp,
         sys::RawInstallSeccompFilter(plan_.init_filter, plan_.init_filter_length));
   ::close(plan_.report);
@@ -271,20 +152,20 @@ void Child::RunInit(int program_pidfd) {
   }
 }
 
-void Child::Run() {
-  ResetSignals();
-  ::umask(022);  // The program's id must be able to walk the root that we build.
-  MoveDescriptors();
-  CheckParent(JailStep::kParentAlive);
-  EnterCgroup();
+void JailInit::Run() {
+  Begin(JailStep::kDescriptors);
+  DieWithParent(JailStep::kParentAlive);
+  EnterCgroup(JailStep::kEnterCgroup, JailStep::kCgroupNamespace);
   if (plan_.user_namespace) MapIds();
   Check(JailStep::kHostname, ::sethostname(plan_.hostname, std::strlen(plan_.hostname)));
   BuildRoot();
-  RunInit(Fork());
+  int program = -1;
+  if (Fork(JailStep::kFork, program) == 0) RunProgram();
+  RunInit(program);
 }
 
 }  // namespace
 
-void RunJailInit(JailPlan& plan) { Child(plan).Run(); }
+void RunJailInit(JailPlan& plan) { JailInit(plan).Run(); }
 
 }  // namespace msb::jail

@@ -4,12 +4,10 @@
 
 #pragma once
 
-#include <linux/filter.h>
-#include <sys/resource.h>
-#include <sys/types.h>
-
 #include <cstdint>
 #include <span>
+
+#include "jail/init_plan.h"
 
 namespace msb::jail {
 
@@ -61,58 +59,16 @@ struct PlannedBind {
   bool executable;
 };
 
-struct PlannedFd {
-  int fd;      // Where the init finds it; the init moves it and writes the new number here.
-  int number;  // Where the program finds it.
-};
-
-struct PlannedLimit {
-  int resource;
-  rlimit value;
-};
-
-// One report by the child, then it exits; nothing but end of file when the program was started.
-struct JailReport {
-  JailStep step;
-  int32_t error;
-  uint32_t index;  // Which bind, limit or descriptor.
-};
-
-// Descriptors that the program is given lie below this, and the init's own above.
-inline constexpr int kMaxProgramNumber = 199;
-inline constexpr int kFirstInitFd = 260;
-// Version 1 hierarchies with a controller for limits: three at most.
-inline constexpr size_t kMaxDoors = 8;
-
-struct JailPlan {
+struct JailPlan : InitPlan {
   const char* hostname;
   const char* root_options;  // The tmpfs's size.
   std::span<const PlannedBind> binds;
-  std::span<PlannedFd> fds;  // 0, 1 and 2 among them.
-  std::span<const PlannedLimit> limits;
   const char* program;  // Below the new root.
   char* const* argv;
-  const sock_filter* filter;
-  unsigned short filter_length;
-  const sock_filter* init_filter;
-  unsigned short init_filter_length;
-  int landlock_abi;
 
   bool user_namespace;  // Else ids change to `uid` and `gid`.
   const char* uid_map;  // "1000 1000 1\n"
   const char* gid_map;
-  uid_t uid;
-  gid_t gid;
-  // Of version 1 cgroups: the init writes "0" into each and is in there. Empty: it was cloned into
-  // its cgroup and its cgroup namespace.
-  std::span<int> cgroup_doors;
-
-  int report;  // Write ends and read ends as the parent numbered them.
-  int status;
-  int leash;
-  int parent_pidfd;
-  int slot_lock;  // -1: none. Held by the init too, so that the id is free only when all is over.
-  int fail_at;    // A JailStep that must fail (tests), or -1.
 };
 
 // SAFETY: for the child of a single-threaded parent; system calls only. Never returns.

@@ -14,9 +14,10 @@ COMMENT = re.compile(r"//.*|\"(?:\\.|[^\"\\])*\"")
 # Where raw calls are right, which, and why.
 ALLOWED = {
     "src/base/fd.h": ("::close", "UniqueFd is the one owner of descriptors, and lies below sys"),
-    "src/jail/jail_init.cc": ("::open ::close ::dup2 ::dup3", "runs between clone3 and exec: nothing allocated"),
-    "src/jail/box/init.cc": ("::open ::close ::dup2 ::execve ::socket", "as jail_init.cc"),
-    "src/jail/box/root.cc": ("::openat ::close", "as jail_init.cc"),
+    "src/jail/init.cc": ("::open ::close ::dup2", "runs between clone3 and exec: nothing allocated"),
+    "src/jail/jail_init.cc": ("::open ::close ::dup3", "as init.cc"),
+    "src/jail/box/init.cc": ("::open ::close ::execve ::socket", "as jail/init.cc"),
+    "src/jail/box/root.cc": ("::openat ::close", "as jail/init.cc"),
     "src/network/keeper.cc": ("::open ::dup2 ::fork ::execve ::waitpid", "processes that only wait, or become another program"),
     "src/agent/spawn.cc": ("::execve ::dup2 ::mmap", "the child between vfork and exec, and its stack"),
     "src/agent/sandboxed.cc": ("::dup2", "its channel comes as descriptor 0, which no UniqueFd owns"),

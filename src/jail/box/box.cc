@@ -157,8 +157,8 @@ Result<void> Go(BorrowedFd leash, const Prepared& prepared) {
 }
 
 // What the step was done to: " /etc/hosts".
-std::string Operand(const Report& said, const Spec& spec, const Prepared& prepared) {
-  Step step = said.step;
+std::string Operand(const jail::StepReport& said, const Spec& spec, const Prepared& prepared) {
+  auto step = static_cast<Step>(said.step);
   bool bind = step == Step::kBindTarget || step == Step::kBindSource || step == Step::kBindAttach;
   if (bind && said.index < prepared.binds.size())
     return Cat(' ', prepared.binds[said.index].source, " at /", prepared.binds[said.index].target);
@@ -173,18 +173,19 @@ std::string Operand(const Report& said, const Spec& spec, const Prepared& prepar
 
 Result<void> HearReport(BorrowedFd report, const Spec& spec, const Prepared& prepared,
                         std::optional<Error>& exec_error) {
-  Report said;
+  jail::StepReport said;
   auto n = TRY(sys::ReadSome(report, std::as_writable_bytes(std::span(&said, 1))));
   if (n == 0) return {};
-  if (n != sizeof said || said.step >= Step::kCount)
+  if (n != sizeof said || said.step >= static_cast<uint8_t>(Step::kCount))
     return Error(Code::kInternal, "the sandbox's init died while it set up");
-  if (said.step == Step::kExec) {
+  auto step = static_cast<Step>(said.step);
+  if (step == Step::kExec) {
     exec_error = ExecError(spec, said.error);
     return {};
   }
-  std::string what = Cat(StepName(said.step), Operand(said, spec, prepared));
+  std::string what = Cat(StepName(step), Operand(said, spec, prepared));
   return Error::Errno(what, said.error)
-      .Remedy(StepRemedy(said.step, said.error))
+      .Remedy(StepRemedy(step, said.error))
       .Remedy(prepared.plan.own_users ? LabelRemedy(said.error) : "");
 }
 

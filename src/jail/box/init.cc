@@ -7,8 +7,6 @@
 
 #include <fcntl.h>
 #include <linux/keyctl.h>
-#include <linux/sched.h>
-#include <linux/types.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -22,7 +20,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -36,23 +33,18 @@ namespace {
 
 constexpr int kPidfdIdType = 3;  // P_PIDFD
 
-class Init final : public Failure {
+class BoxInit final : public jail::Init {
  public:
-  explicit Init(Plan& plan) : plan_(plan) {}
+  explicit BoxInit(Plan& plan) : jail::Init(plan), plan_(plan) {}
   [[noreturn]] void Run();
-  void Check(Step step, long rc, uint32_t index = 0) override;
 
  private:
-  [[noreturn]] void Fail(Step step, uint32_t index);
-  void MoveDescriptors();
-  void CheckParent(Step step);
   size_t WaitForParent(std::span<int> trees);
   void EnterTime();
   void EnterIds();
   void RaiseLoopback();
   void Send(char what, int fd, Step step);
   void MakeTerminal();
-  int Fork();
   [[noreturn]] void RunCommand();
   void Confine();
   [[noreturn]] void Exec();
@@ -61,73 +53,9 @@ class Init final : public Failure {
   Plan& plan_;
 };
 
-// CLONE_CLEAR_SIGHAND would leave those ignored that the caller ignores: SIGCHLD, for one, without
-// which nobody is reaped.
-void ResetSignals() {
-  struct sigaction action;
-  std::memset(&action, 0, sizeof action);
-  action.sa_handler = SIG_DFL;
-  for (int signal = 1; signal < NSIG; signal++) ::sigaction(signal, &action, nullptr);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-}
-
-void Init::Fail(Step step, uint32_t index) {
-  Report report{step, errno, index};
-  [[maybe_unused]] ssize_t ignored = ::write(plan_.report, &report, sizeof report);
-  ::_exit(125);
-}
-
-// `rc` as system calls answer: -1 and errno.
-void Init::Check(Step step, long rc, uint32_t index) {
-  if (plan_.fail_at == static_cast<int>(step)) {
-    rc = -1;
-    errno = EPERM;
-  }
-  if (rc == -1) Fail(step, index);
-}
-
-// Everything we keep goes to numbers from kFirstInitFd on, everything else is closed.
-void Init::MoveDescriptors() {
-  int* wanted[8 + kMaxKeptFds + kMaxDoors];
-  size_t count = 0;
-  for (int* fd :
-       {&plan_.report, &plan_.status, &plan_.leash, &plan_.parent_pidfd, &plan_.slot_lock})
-    wanted[count++] = fd;
-  for (PlannedFd& fd : plan_.fds) wanted[count++] = &fd.fd;
-  for (int& door : plan_.cgroup_doors) wanted[count++] = &door;
-  int kept[8 + kMaxKeptFds + kMaxDoors];
-  size_t kept_count = 0;
-  for (size_t i = 0; i < count; i++) {
-    if (*wanted[i] == -1) continue;
-    int moved = ::fcntl(*wanted[i], F_DUPFD_CLOEXEC, kFirstInitFd);
-    Check(Step::kDescriptors, moved, static_cast<uint32_t>(i));
-    *wanted[i] = moved;
-    kept[kept_count++] = moved;
-  }
-  std::sort(kept, kept + kept_count);
-  unsigned next = 0;
-  for (size_t i = 0; i < kept_count; i++) {
-    auto fd = static_cast<unsigned>(kept[i]);
-    if (fd > next) Check(Step::kDescriptors, ::syscall(SYS_close_range, next, fd - 1, 0));
-    next = fd + 1;
-  }
-  Check(Step::kDescriptors, ::syscall(SYS_close_range, next, ~0u, 0));
-}
-
-// PDEATHSIG is lost at a change of ids and says nothing about a parent that died before it was set.
-void Init::CheckParent(Step step) {
-  Check(step, ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
-  pollfd parent{plan_.parent_pidfd, POLLIN, 0};
-  int n = ::poll(&parent, 1, 0);
-  if (n == 1) errno = ESRCH;
-  Check(step, n == 0 ? 0 : -1);
-}
-
 // The parent has written the id maps and moved us to our cgroup; the trees that it opened come
 // along. Returns their number.
-size_t Init::WaitForParent(std::span<int> trees) {
+size_t BoxInit::WaitForParent(std::span<int> trees) {
   size_t count = 0;
   for (char said = kTrees; said == kTrees;) {
     iovec part{&said, 1};
@@ -152,13 +80,10 @@ size_t Init::WaitForParent(std::span<int> trees) {
 }
 
 // For the children: whoever is in a time namespace already cannot change it.
-void Init::EnterTime() {
+void BoxInit::EnterTime() {
   if (!plan_.own_time) return;
   Check(Step::kTimeNamespace, ::unshare(CLONE_NEWTIME));
-  int fd = ::open("/proc/self/timens_offsets", O_WRONLY | O_CLOEXEC);
-  Check(Step::kTimeNamespace, fd);
-  Check(Step::kTimeNamespace, ::write(fd, plan_.time_offsets, std::strlen(plan_.time_offsets)));
-  ::close(fd);
+  WriteFile(Step::kTimeNamespace, "/proc/self/timens_offsets", plan_.time_offsets);
   if (!plan_.command_is_init) return;
   // No fork follows: exec would change over by itself only from Linux 6.3 on.
   int own = ::open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
@@ -167,17 +92,15 @@ void Init::EnterTime() {
   ::close(own);
 }
 
-void Init::EnterIds() {
+void BoxInit::EnterIds() {
   if (!plan_.own_users) return;
-  if (plan_.drop_groups) Check(Step::kIds, ::syscall(SYS_setgroups, 0, nullptr));
   // Whom the one mapped id is of whoever has no more; else root, inside.
   uid_t uid = plan_.drop_groups ? 0 : plan_.uid;
   gid_t gid = plan_.drop_groups ? 0 : plan_.gid;
-  Check(Step::kIds, ::syscall(SYS_setresgid, gid, gid, gid));
-  Check(Step::kIds, ::syscall(SYS_setresuid, uid, uid, uid));
+  TakeIds(Step::kIds, plan_.drop_groups, uid, gid);
 }
 
-void Init::RaiseLoopback() {
+void BoxInit::RaiseLoopback() {
   if (!plan_.own_network) return;
   int any = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   Check(Step::kLoopback, any);
@@ -189,7 +112,7 @@ void Init::RaiseLoopback() {
 }
 
 // To the parent.
-void Init::Send(char what, int fd, Step step) {
+void BoxInit::Send(char what, int fd, Step step) {
   iovec part{&what, 1};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   msghdr message{};
@@ -206,7 +129,7 @@ void Init::Send(char what, int fd, Step step) {
 }
 
 // In the sandbox's own devpts, so that its name is to be found inside.
-void Init::MakeTerminal() {
+void BoxInit::MakeTerminal() {
   if (!plan_.terminal) return;
   int ours = ::open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC);
   Check(Step::kTerminal, ours);
@@ -215,7 +138,7 @@ void Init::MakeTerminal() {
   int theirs = ::ioctl(ours, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
   Check(Step::kTerminal, theirs);
   // Above the numbers that it will be put at: dup2() of a number to itself leaves close-on-exec.
-  plan_.terminal_fd = ::fcntl(theirs, F_DUPFD_CLOEXEC, kFirstInitFd);
+  plan_.terminal_fd = ::fcntl(theirs, F_DUPFD_CLOEXEC, jail::kFirstInitFd);
   Check(Step::kTerminal, plan_.terminal_fd);
   ::close(theirs);
   Check(Step::kTerminal, ::ioctl(ours, TIOCSWINSZ, &plan_.terminal_size));
@@ -224,20 +147,7 @@ void Init::MakeTerminal() {
   ::close(ours);
 }
 
-int Init::Fork() {
-  int pidfd = -1;
-  clone_args args;
-  std::memset(&args, 0, sizeof args);
-  args.flags = CLONE_PIDFD;
-  args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
-  args.exit_signal = SIGCHLD;
-  long pid = ::syscall(SYS_clone3, &args, sizeof args);
-  Check(Step::kFork, pid);
-  if (pid == 0) RunCommand();
-  return pidfd;
-}
-
-void Init::Confine() {
+void BoxInit::Confine() {
   Check(Step::kNoNewPrivileges, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
   int ruleset = sys::RawLandlockCreateForFiles(plan_.landlock_abi, sys::LandlockSignals::kForbid);
   Check(Step::kLandlock, ruleset);
@@ -262,7 +172,7 @@ void Init::Confine() {
 }
 
 // As execvp(3): what is not there, or is no program for us, leads to the next directory of PATH.
-void Init::Exec() {
+void BoxInit::Exec() {
   int worst = ENOENT;
   for (const char* path : plan_.candidates) {
     ::execve(path, plan_.argv, plan_.environment);
@@ -276,36 +186,27 @@ void Init::Exec() {
   Fail(Step::kExec, 0);
 }
 
-void Init::RunCommand() {
+void BoxInit::RunCommand() {
   Check(Step::kSession, ::setsid());
   if (plan_.terminal) Check(Step::kTerminal, ::ioctl(plan_.terminal_fd, TIOCSCTTY, 0));
   for (uint32_t i = 0; i < 3; i++)
     if (plan_.terminal_streams[i]) plan_.fds[i].fd = plan_.terminal_fd;
-  for (uint32_t i = 0; i < plan_.fds.size(); i++)
-    Check(Step::kPlaceDescriptors, ::dup2(plan_.fds[i].fd, plan_.fds[i].number), i);
-  for (uint32_t i = 0; i < plan_.limits.size(); i++)
-    Check(Step::kLimits,
-          ::setrlimit(static_cast<__rlimit_resource>(plan_.limits[i].resource),
-                      &plan_.limits[i].value),
-          i);
+  PlaceDescriptors(Step::kPlaceDescriptors);
+  SetLimits(Step::kLimits);
   Check(Step::kCapabilities, sys::RawLimitCapabilities(plan_.capabilities));
-  if (plan_.uid != 0 || plan_.gid != 0 || !plan_.own_users) {
-    if (plan_.drop_groups || !plan_.own_users)
-      Check(Step::kUser, ::syscall(SYS_setgroups, 0, nullptr));
-    Check(Step::kUser, ::syscall(SYS_setresgid, plan_.gid, plan_.gid, plan_.gid));
-    Check(Step::kUser, ::syscall(SYS_setresuid, plan_.uid, plan_.uid, plan_.uid));
-  }
+  if (plan_.uid != 0 || plan_.gid != 0 || !plan_.own_users)
+    TakeIds(Step::kUser, plan_.drop_groups || !plan_.own_users, plan_.uid, plan_.gid);
   Check(Step::kCapabilities, sys::RawKeepCapabilities(plan_.uid == 0 ? plan_.capabilities : 0));
   Check(Step::kDirectory, ::chdir(plan_.directory));
-  if (plan_.command_is_init) CheckParent(Step::kInitConfine);
+  if (plan_.command_is_init) DieWithParent(Step::kInitConfine);
   Confine();
   Exec();
 }
 
 // Reaps whatever ends, passes signals on to the command's group, tells how the command ended. Ends
 // with it, or when the leash is let go; the kernel then kills all that is left.
-void Init::Serve(int command) {
-  for (PlannedFd& fd : plan_.fds) ::close(fd.fd);
+void BoxInit::Serve(int command) {
+  for (jail::PlannedFd& fd : plan_.fds) ::close(fd.fd);
   if (plan_.terminal) ::close(plan_.terminal_fd);
   sigset_t children;
   ::sigemptyset(&children);
@@ -318,7 +219,7 @@ void Init::Serve(int command) {
   // The bounding set is for programs, and the filter below has no execve.
   Check(Step::kInitConfine, sys::RawKeepCapabilities(1ull << 5 /* CAP_KILL */));
   Check(Step::kInitConfine, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-  CheckParent(Step::kInitConfine);
+  DieWithParent(Step::kInitConfine);
   Check(Step::kInitConfine,
         sys::RawInstallSeccompFilter(plan_.init_filter, plan_.init_filter_length));
   ::close(plan_.report);
@@ -359,21 +260,15 @@ void Init::Serve(int command) {
   }
 }
 
-void Init::Run() {
-  ResetSignals();
-  ::umask(022);
-  MoveDescriptors();
-  CheckParent(Step::kParentAlive);
+void BoxInit::Run() {
+  Begin(Step::kDescriptors);
+  DieWithParent(Step::kParentAlive);
   int trees[kMaxSentTrees];
   size_t count = WaitForParent(trees);
-  for (int door : plan_.cgroup_doors) {
-    Check(Step::kEnterCgroup, ::write(door, "0", 1));
-    ::close(door);
-  }
-  Check(Step::kCgroupNamespace, ::unshare(CLONE_NEWCGROUP));
+  EnterCgroup(Step::kEnterCgroup, Step::kCgroupNamespace);
   EnterTime();
   EnterIds();
-  CheckParent(Step::kParentAlive);
+  DieWithParent(Step::kParentAlive);
   // Keys of the caller's session are not to be had inside.
   long keyring = ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
   Check(Step::kKeyring, keyring == -1 && errno == ENOSYS ? 0 : keyring);
@@ -382,11 +277,13 @@ void Init::Run() {
   BuildRoot(plan_, std::span(trees).first(count), *this);
   MakeTerminal();
   if (plan_.command_is_init) RunCommand();
-  Serve(Fork());
+  int command = -1;
+  if (Fork(Step::kFork, command) == 0) RunCommand();
+  Serve(command);
 }
 
 }  // namespace
 
-void RunInit(Plan& plan) { Init(plan).Run(); }
+void RunInit(Plan& plan) { BoxInit(plan).Run(); }
 
 }  // namespace msb::box

@@ -4,14 +4,13 @@
 
 #pragma once
 
-#include <linux/filter.h>
 #include <sys/ioctl.h>
-#include <sys/types.h>
 
 #include <cstdint>
 #include <span>
 
 #include "jail/box/spec.h"
+#include "jail/init.h"
 
 namespace msb::box {
 
@@ -88,24 +87,9 @@ struct PlannedLink {
   const char* target;
 };
 
-struct PlannedFd {
-  int fd;
-  int number;
-};
-
-// One report by the child, then it exits; nothing but end of file when the command was started.
-struct Report {
-  Step step;
-  int32_t error;
-  uint32_t index;  // Which bind, file, limit or descriptor.
-};
-
-inline constexpr int kMaxCommandFd = 199;  // What the command is given lies below, the rest above.
-inline constexpr int kFirstInitFd = 260;
 inline constexpr size_t kMaxSentTrees = 192;
 inline constexpr size_t kTreesAtOnce = 16;  // In one message.
 inline constexpr size_t kMaxKeptFds = 32;
-inline constexpr size_t kMaxDoors = 16;
 
 // What comes over the leash, a byte each: kTrees with descriptors, as often as it takes; kGo; then
 // signals to pass on.
@@ -116,7 +100,7 @@ inline constexpr char kTrees = 1;
 inline constexpr char kTerminal = 2;
 inline constexpr char kListener = 3;
 
-struct Plan {
+struct Plan : jail::InitPlan {
   RootKind root;
   const char* root_directory;
   bool root_sent;  // The first of the descriptors that came is the root's tree.
@@ -140,44 +124,18 @@ struct Plan {
   winsize terminal_size;
   bool terminal_streams[3];  // Which of 0, 1 and 2 it takes the place of.
   int terminal_fd;           // The command's side: the init's to fill.
-  std::span<PlannedFd> fds;  // 0, 1 and 2 among them.
-  std::span<const ResourceLimit> limits;
   const char* directory;
-  uid_t uid;
-  gid_t gid;
   uint64_t capabilities;
   std::span<const char* const> candidates;  // Paths to try, in this order.
   char* const* argv;
   char* const* environment;
-  const sock_filter* filter;
-  unsigned short filter_length;
   bool listen;  // The filter asks: its listener goes to the parent.
-  const sock_filter* init_filter;
-  unsigned short init_filter_length;
-  int landlock_abi;
-
-  std::span<int> cgroup_doors;  // A "0" into each enters the cgroup.
-
-  int report;
-  int status;
-  int leash;  // A stream socket; its end is the sandbox's.
-  int parent_pidfd;
-  int slot_lock;  // -1: none.
-  int fail_at;    // A Step that must fail (tests), or -1.
 };
 
 // SAFETY: for the child of a single-threaded parent; system calls only. Never returns.
 [[noreturn]] void RunInit(Plan& plan);
 
-// root.cc, for the init: reports by `fail` and never returns from it.
-class Failure {
- public:
-  virtual void Check(Step step, long rc, uint32_t index = 0) = 0;
-
- protected:
-  ~Failure() = default;
-};
-// Builds the root and enters it. `trees`: what the parent sent.
-void BuildRoot(const Plan& plan, std::span<const int> trees, Failure& failure);
+// Builds the root and enters it: root.cc. `trees`: what the parent sent.
+void BuildRoot(const Plan& plan, std::span<const int> trees, jail::Init& init);
 
 }  // namespace msb::box

@@ -109,9 +109,9 @@ Result<void> PlanDescriptors(const Spec& spec, Prepared& prepared) {
     return Error(Code::kInvalidArgument, Cat("more than ", kMaxKeptFds - 3, " kept descriptors"));
   prepared.fds = {{spec.streams[0], 0}, {spec.streams[1], 1}, {spec.streams[2], 2}};
   for (int fd : spec.keep_fds) {
-    if (fd < 3 || fd > kMaxCommandFd)
+    if (fd < 3 || fd > jail::kMaxProgramNumber)
       return Error(Code::kInvalidArgument, Cat("kept descriptor ", fd))
-          .Remedy(Cat("numbers from 3 to ", kMaxCommandFd, " can be kept"));
+          .Remedy(Cat("numbers from 3 to ", jail::kMaxProgramNumber, " can be kept"));
     if (::fcntl(fd, F_GETFD) == -1) return Error::Errno(Cat("kept descriptor ", fd));
     prepared.fds.push_back({fd, fd});
   }
@@ -131,8 +131,6 @@ std::string TimeOffsets() {
 Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   Plan& plan = prepared.plan;
   if (spec.cgroup != nullptr) prepared.doors = TRY(spec.cgroup->OpenV1Doors());
-  if (prepared.doors.size() > kMaxDoors)
-    return Error(Code::kInternal, "too many cgroup hierarchies");
   for (const UniqueFd& door : prepared.doors) prepared.door_numbers.push_back(door.get());
   plan.cgroup_doors = prepared.door_numbers;
   TRY(PlanBinds(spec, prepared));

@@ -23,7 +23,7 @@ struct Prepared {
   std::vector<PlannedMemory> memories;
   std::vector<PlannedFile> files;
   std::vector<PlannedLink> links;
-  std::vector<PlannedFd> fds;
+  std::vector<jail::PlannedFd> fds;
   std::vector<std::string> targets, memory_targets, memory_sizes, candidates;
   std::vector<const char*> candidate_pointers;
   std::vector<char*> argv, environment;

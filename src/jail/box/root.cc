@@ -40,12 +40,12 @@ constexpr const char* kDevices[] = {"null", "zero", "full", "random", "urandom",
 
 class Builder {
  public:
-  Builder(const Plan& plan, std::span<const int> trees, Failure& failure)
-      : plan_(plan), trees_(trees), failure_(failure) {}
+  Builder(const Plan& plan, std::span<const int> trees, jail::Init& init)
+      : plan_(plan), trees_(trees), init_(init) {}
   void Run();
 
  private:
-  void Check(Step step, long rc, uint32_t index = 0) { failure_.Check(step, rc, index); }
+  void Check(Step step, long rc, uint32_t index = 0) { init_.Check(step, rc, index); }
   int NextTree() { return next_tree_ < trees_.size() ? trees_[next_tree_++] : -1; }
 
   int OpenDirectory(Step step, const char* path, mode_t mode, uint32_t index = 0);
@@ -61,13 +61,12 @@ class Builder {
   void AddBinds();
   void AddMemories();
   void AddLinks();
-  void EnterRoot();
   void HideFile(Step step, int directory, const char* name);
   void HideDirectory(Step step, int directory, const char* name);
 
   const Plan& plan_;
   std::span<const int> trees_;
-  Failure& failure_;
+  jail::Init& init_;
   size_t next_tree_ = 0;
   int storage_ = -1;
   int root_ = -1;
@@ -75,7 +74,7 @@ class Builder {
 
 // A directory beneath the root, made where it is missing.
 int Builder::OpenDirectory(Step step, const char* path, mode_t mode, uint32_t index) {
-  int at = ::fcntl(root_, F_DUPFD_CLOEXEC, kFirstInitFd);
+  int at = ::fcntl(root_, F_DUPFD_CLOEXEC, jail::kFirstInitFd);
   Check(step, at, index);
   char part[PATH_MAX];
   size_t length = std::strlen(path);
@@ -343,23 +342,6 @@ void Builder::AddLinks() {
   }
 }
 
-// Nothing of the host may stay above our root: a lookup of "/.." would find it there.
-void Builder::EnterRoot() {
-  Check(Step::kEnterRoot, ::fchdir(root_));
-  Check(Step::kEnterRoot, ::syscall(SYS_pivot_root, ".", "."));
-  // What lies over our root at "." now: the host's root, and upon that the storage where it is not
-  // the root itself. Each goes with every mount below it.
-  int layers = root_ == storage_ ? 1 : 2;
-  for (int i = 0; i < layers; i++) Check(Step::kDetachHost, ::umount2(".", MNT_DETACH));
-  Check(Step::kDetachHost, ::chdir("/"));
-  struct statx ours, above;
-  Check(Step::kDetachHost, ::statx(root_, "", AT_EMPTY_PATH, STATX_MNT_ID, &ours));
-  Check(Step::kDetachHost, ::statx(AT_FDCWD, "/..", 0, STATX_MNT_ID, &above));
-  errno = EXDEV;
-  bool told = (ours.stx_mask & above.stx_mask & STATX_MNT_ID) != 0;
-  Check(Step::kDetachHost, told && ours.stx_mnt_id == above.stx_mnt_id ? 0 : -1);
-}
-
 void Builder::Run() {
   // Before the storage lies over "/": a copy of the host's tree would have it too.
   int tree = plan_.root == RootKind::kEmpty ? -1 : RootTree();
@@ -387,15 +369,17 @@ void Builder::Run() {
   AddBinds();
   AddMemories();
   AddLinks();
-  EnterRoot();
+  // What lies over our root then: the host's, and upon that the storage where it is not the root
+  // itself.
+  jail::EnterRoot(init_, Step::kEnterRoot, Step::kDetachHost, root_, root_ == storage_ ? 1 : 2);
   if (plan_.read_only)
     Check(Step::kReadOnly, sys::RawSetMountAttributes(root_, kMountReadOnly, false));
 }
 
 }  // namespace
 
-void BuildRoot(const Plan& plan, std::span<const int> trees, Failure& failure) {
-  Builder(plan, trees, failure).Run();
+void BuildRoot(const Plan& plan, std::span<const int> trees, jail::Init& init) {
+  Builder(plan, trees, init).Run();
 }
 
 }  // namespace msb::box

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 
 #include <array>
 #include <cstdint>
@@ -17,6 +16,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "base/units.h"
+#include "jail/init_plan.h"
 #include "jail/seccomp_compiler.h"
 #include "jail/subordinate_ids.h"
 #include "sys/cgroup.h"
@@ -58,10 +58,7 @@ struct Memory {
   uint64_t bytes = 64 * kMiB;
 };
 
-struct ResourceLimit {
-  int resource;  // RLIMIT_*
-  rlimit value;
-};
+using jail::ResourceLimit;
 
 // CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW,
 // SYS_CHROOT and SETFCAP: what apt, su and servers need; within the sandbox's user namespace.
