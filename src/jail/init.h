@@ -43,6 +43,17 @@ class Init {
   void PlaceDescriptors(StepNumber step);
   void SetLimits(StepNumber step);
 
+  // When the program has its process. First: lets go of the program's descriptors; the descriptor
+  // by which the init hears of children that end.
+  int WatchChildren(StepNumber step);
+  struct ServeSteps {
+    StepNumber no_new_privileges, parent_death, seccomp;
+  };
+  // At last, with no more capabilities than it needs: behind its own filter, reaps whatever ends,
+  // passes signals on to the program's group where the plan says so, tells how the program ended.
+  // Ends with it, or when the leash is let go; the kernel then kills all that is left.
+  [[noreturn]] void Serve(int program, int children, const ServeSteps& steps);
+
   InitPlan& common_;
 };
 

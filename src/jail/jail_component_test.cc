@@ -193,6 +193,14 @@ TEST(Jail, EndsWhenKilledAndWhenTheLeashIsLetGo) {
   }
 }
 
+TEST(Jail, TakesNoOrdersByItsLeash) {
+  auto started = StartJailed(Spec({"/bin/sleep", "1000"}));
+  ASSERT_TRUE(started.ok()) << started.error().message();
+  char signal = SIGUSR1;
+  ASSERT_EQ(::write(started->leash.get(), &signal, 1), 1);
+  EXPECT_EQ(ReapJailed(*started)->how, JailExit::How::kKilledWithJail);
+}
+
 TEST(Jail, EndsWithItsSupervisor) {
   auto pipe = *sys::MakePipe();
   auto supervisor = sys::ForkChild([&] {

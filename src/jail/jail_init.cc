@@ -7,16 +7,12 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
 
 #include "jail/init.h"
@@ -30,8 +26,6 @@
 namespace msb::jail {
 namespace {
 
-constexpr int kPidfdIdType = 3;  // P_PIDFD
-
 class JailInit final : public Init {
  public:
   explicit JailInit(JailPlan& plan) : Init(plan), plan_(plan) {}
@@ -43,7 +37,6 @@ class JailInit final : public Init {
   void AddBind(int root, uint32_t index);
   [[noreturn]] void RunProgram();
   void RestrictFiles();
-  [[noreturn]] void RunInit(int program_pidfd);
 
   JailPlan& plan_;
 };
@@ -126,32 +119,6 @@ void JailInit::RunProgram() {
   __builtin_unreachable();
 }
 
-// Three system calls a run: wait, take the status, tell it. Ends when the program does, when the
-// leash is let go, or when the parent dies.
-void JailInit::RunInit(int program_pidfd) {
-  for (PlannedFd& fd : plan_.fds) ::close(fd.fd);
-  Check(JailStep::kInitCapabilities, sys::RawDropCapabilities(0));
-  Check(JailStep::kInitNoNewPrivileges, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-  DieWithParent(JailStep::kInitParentDeath);
-  Check(JailStep::kInitSeccomp,
-        sys::RawInstallSeccompFilter(plan_.init_filter, plan_.init_filter_length));
-  ::close(plan_.report);
-  for (;;) {
-    pollfd waits[] = {{program_pidfd, POLLIN, 0}, {plan_.leash, 0, 0}};
-    if (::poll(waits, 2, -1) == -1 && errno != EINTR) ::_exit(1);
-    if (waits[1].revents != 0) ::_exit(1);
-    if (waits[0].revents == 0) continue;
-    siginfo_t info;
-    std::memset(&info, 0, sizeof info);
-    if (::waitid(static_cast<idtype_t>(kPidfdIdType), static_cast<id_t>(program_pidfd), &info,
-                 WEXITED) == -1)
-      ::_exit(1);
-    int32_t status[2] = {info.si_code, info.si_status};
-    [[maybe_unused]] ssize_t ignored = ::write(plan_.status, status, sizeof status);
-    ::_exit(0);
-  }
-}
-
 void JailInit::Run() {
   Begin(JailStep::kDescriptors);
   DieWithParent(JailStep::kParentAlive);
@@ -161,7 +128,10 @@ void JailInit::Run() {
   BuildRoot();
   int program = -1;
   if (Fork(JailStep::kFork, program) == 0) RunProgram();
-  RunInit(program);
+  int children = WatchChildren(JailStep::kInitChildren);
+  Check(JailStep::kInitCapabilities, sys::RawDropCapabilities(0));
+  Serve(program, children,
+        {JailStep::kInitNoNewPrivileges, JailStep::kInitParentDeath, JailStep::kInitSeccomp});
 }
 
 }  // namespace

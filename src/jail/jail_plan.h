@@ -33,6 +33,7 @@ enum class JailStep : uint8_t {
   kSealRoot,
   kFork,
   // In the init, after the fork.
+  kInitChildren,
   kInitCapabilities,
   kInitNoNewPrivileges,
   kInitParentDeath,

@@ -48,6 +48,8 @@ std::string_view StepName(JailStep step) {
       return "make the root read-only";
     case JailStep::kFork:
       return "fork";
+    case JailStep::kInitChildren:
+      return "watch for ends of children";
     case JailStep::kInitCapabilities:
     case JailStep::kBoundingSet:
     case JailStep::kCapabilities:
@@ -117,6 +119,7 @@ std::string_view StepRemedy(JailStep step, int err) {
     case JailStep::kDetachHost:
     case JailStep::kSealRoot:
     case JailStep::kFork:
+    case JailStep::kInitChildren:
     case JailStep::kInitCapabilities:
     case JailStep::kInitNoNewPrivileges:
     case JailStep::kInitParentDeath:

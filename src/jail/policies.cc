@@ -188,8 +188,8 @@ constexpr auto kUnpackerOnly = std::to_array<Rule>({
     {"sched_getscheduler"},
 });
 
-// After its set-up the init waits for one child and two descriptors, writes eight bytes, exits.
-constexpr auto kJailInitRules = std::to_array<Rule>({
+// After its set-up an init waits for its children and two descriptors, writes eight bytes, exits.
+constexpr auto kJailInitOnly = std::to_array<Rule>({
     {"ppoll"},
     {"poll"},
     {"waitid"},
@@ -200,31 +200,38 @@ constexpr auto kJailInitRules = std::to_array<Rule>({
     {"restart_syscall"},
     {"rt_sigreturn"},
 });
+constexpr auto kBoxInitOnly = std::to_array<Rule>({
+    {"kill", "passes signals on, within its PID namespace"},
+});
 
 #if defined(MSB_SANITIZED)
 constexpr auto kSupervisorRules =
     Join(kRuntime, kPlainMemory, kByteIo, kPathIo, kDescriptorFlags, kSupervisorOnly, kSanitizer);
 constexpr auto kUnpackerRules =
     Join(kRuntime, kPlainMemory, kByteIo, kPathIo, kDescriptorFlags, kUnpackerOnly, kSanitizer);
-constexpr auto kInitRules = Join(kRuntime, kJailInitRules, kSanitizer);
+constexpr auto kJailInitRules = Join(kRuntime, kJailInitOnly, kSanitizer);
+constexpr auto kBoxInitRules = Join(kJailInitRules, kBoxInitOnly);
 #else
 constexpr auto kSupervisorRules =
     Join(kRuntime, kPlainMemory, kByteIo, kPathIo, kDescriptorFlags, kSupervisorOnly);
 constexpr auto kUnpackerRules =
     Join(kRuntime, kPlainMemory, kByteIo, kPathIo, kDescriptorFlags, kUnpackerOnly);
-constexpr auto kInitRules = kJailInitRules;
+constexpr auto kJailInitRules = kJailInitOnly;
+constexpr auto kBoxInitRules = Join(kJailInitOnly, kBoxInitOnly);
 #endif
 
 }  // namespace
 
 constinit const Filter kSupervisorFilter = CompilePolicy<kSupervisorRules>(kActKill);
 constinit const Filter kUnpackerFilter = CompilePolicy<kUnpackerRules>(kActKill);
-constinit const Filter kJailInitFilter = CompilePolicy<kInitRules>(kActKill);
+constinit const Filter kJailInitFilter = CompilePolicy<kJailInitRules>(kActKill);
+constinit const Filter kBoxInitFilter = CompilePolicy<kBoxInitRules>(kActKill);
 
-std::array<Policy, 3> SmallProgramPolicies() {
+std::array<Policy, 4> SmallProgramPolicies() {
   return {{{"supervisor", kSupervisorRules, kActKill, &kSupervisorFilter},
            {"unpacker", kUnpackerRules, kActKill, &kUnpackerFilter},
-           {"jail init", kInitRules, kActKill, &kJailInitFilter}}};
+           {"jail init", kJailInitRules, kActKill, &kJailInitFilter},
+           {"sandbox init", kBoxInitRules, kActKill, &kBoxInitFilter}}};
 }
 
 }  // namespace msb::jail

@@ -13,6 +13,7 @@ inline constexpr int kProgramFd = 250;
 extern const Filter kSupervisorFilter;  // Default kill.
 extern const Filter kUnpackerFilter;    // Default kill.
 extern const Filter kJailInitFilter;    // Default kill: waits, reports, exits.
+extern const Filter kBoxInitFilter;     // As that, and passes signals on.
 // QEMU is large and changes: what we did not foresee answers ENOSYS, what an attacker would want
 // kills.
 extern const Filter kQemuFilter;
@@ -33,7 +34,7 @@ struct Policy {
   uint32_t fallback;
   const Filter* filter;
 };
-std::array<Policy, 3> SmallProgramPolicies();  // Supervisor, unpacker, jail init.
+std::array<Policy, 4> SmallProgramPolicies();  // Supervisor, unpacker, jail init, sandbox init.
 Policy QemuPolicy();
 std::array<Policy, 5> VmmPolicies();  // Load, start, devices, worker, processor.
 

@@ -79,6 +79,14 @@ TEST(UnpackerPolicy, AllowsThreadsButNoNamespaces) {
 }
 #endif
 
+#if !defined(MSB_SANITIZED)
+TEST(InitPolicies, OnlyASandboxesPassesSignalsOn) {
+  EXPECT_EQ(Calling(kJailInitFilter, SYS_kill), kKilled);
+  EXPECT_EQ(Calling(kBoxInitFilter, SYS_kill), kFine);
+  EXPECT_EQ(Calling(kBoxInitFilter, SYS_tgkill), kKilled);
+}
+#endif
+
 // What it did not foresee answers as an older kernel does.
 TEST(QemuPolicy, KillsWhatOnlyAnAttackerWants) {
   for (const char* name : {"execve",
@@ -130,8 +138,8 @@ TEST(QemuPolicy, AnswersUnknownCallsLikeAnOlderKernel) {
 #if defined(__x86_64__)
 TEST(EveryPolicy, Kills32BitCalls) {
   for (const Filter* filter :
-       {&kSupervisorFilter, &kUnpackerFilter, &kJailInitFilter, &kQemuFilter, &kVmmStartFilter,
-        &kVmmDeviceFilter, &kVmmWorkerFilter, &kVmmCpuFilter})
+       {&kSupervisorFilter, &kUnpackerFilter, &kJailInitFilter, &kBoxInitFilter, &kQemuFilter,
+        &kVmmStartFilter, &kVmmDeviceFilter, &kVmmWorkerFilter, &kVmmCpuFilter})
     EXPECT_EQ(Under(*filter,
                     [] {
                       int pid;

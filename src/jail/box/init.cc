@@ -8,16 +8,12 @@
 #include <fcntl.h>
 #include <linux/keyctl.h>
 #include <net/if.h>
-#include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -30,8 +26,6 @@
 
 namespace msb::box {
 namespace {
-
-constexpr int kPidfdIdType = 3;  // P_PIDFD
 
 class BoxInit final : public jail::Init {
  public:
@@ -48,7 +42,7 @@ class BoxInit final : public jail::Init {
   [[noreturn]] void RunCommand();
   void Confine();
   [[noreturn]] void Exec();
-  [[noreturn]] void Serve(int command);
+  [[noreturn]] void ServeCommand(int command);
 
   Plan& plan_;
 };
@@ -203,61 +197,14 @@ void BoxInit::RunCommand() {
   Exec();
 }
 
-// Reaps whatever ends, passes signals on to the command's group, tells how the command ended. Ends
-// with it, or when the leash is let go; the kernel then kills all that is left.
-void BoxInit::Serve(int command) {
-  for (jail::PlannedFd& fd : plan_.fds) ::close(fd.fd);
+void BoxInit::ServeCommand(int command) {
+  int children = WatchChildren(Step::kInitConfine);
   if (plan_.terminal) ::close(plan_.terminal_fd);
-  sigset_t children;
-  ::sigemptyset(&children);
-  ::sigaddset(&children, SIGCHLD);
-  Check(Step::kInitConfine, ::sigprocmask(SIG_BLOCK, &children, nullptr));
-  int ended = ::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
-  Check(Step::kInitConfine, ended);
   // Our program is the host's: nobody inside may reach it, or our memory, through /proc/1.
   Check(Step::kInitConfine, ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
-  // The bounding set is for programs, and the filter below has no execve.
+  // The bounding set is for programs, and the filter has no execve.
   Check(Step::kInitConfine, sys::RawKeepCapabilities(1ull << 5 /* CAP_KILL */));
-  Check(Step::kInitConfine, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-  DieWithParent(Step::kInitConfine);
-  Check(Step::kInitConfine,
-        sys::RawInstallSeccompFilter(plan_.init_filter, plan_.init_filter_length));
-  ::close(plan_.report);
-  for (;;) {
-    pollfd waits[] = {{command, POLLIN, 0}, {plan_.leash, POLLIN, 0}, {ended, POLLIN, 0}};
-    if (::poll(waits, 3, -1) == -1) {
-      if (errno == EINTR) continue;
-      ::_exit(1);
-    }
-    if (waits[0].revents != 0) {
-      siginfo_t info;
-      std::memset(&info, 0, sizeof info);
-      if (::waitid(static_cast<idtype_t>(kPidfdIdType), static_cast<id_t>(command), &info,
-                   WEXITED) == -1)
-        ::_exit(1);
-      int32_t status[2] = {info.si_code, info.si_status};
-      [[maybe_unused]] ssize_t ignored = ::write(plan_.status, status, sizeof status);
-      ::_exit(0);
-    }
-    if (waits[1].revents != 0) {
-      char signal = 0;
-      if (::read(plan_.leash, &signal, 1) != 1) ::_exit(1);
-      // The command leads a session and a group; it is our first child, so its number is 2.
-      if (signal > 0 && signal <= SIGRTMAX) ::kill(-2, signal);
-    }
-    if (waits[2].revents != 0) {
-      signalfd_siginfo ignored;
-      while (::read(ended, &ignored, sizeof ignored) > 0) {
-      }
-      siginfo_t info;
-      // Not the command: its status is taken above.
-      do {
-        info.si_pid = 0;
-        if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1) break;
-        if (info.si_pid == 0 || info.si_pid == 2) break;
-      } while (::waitid(P_PID, static_cast<id_t>(info.si_pid), &info, WEXITED) == 0);
-    }
-  }
+  Serve(command, children, {Step::kInitConfine, Step::kInitConfine, Step::kInitConfine});
 }
 
 void BoxInit::Run() {
@@ -279,7 +226,7 @@ void BoxInit::Run() {
   if (plan_.command_is_init) RunCommand();
   int command = -1;
   if (Fork(Step::kFork, command) == 0) RunCommand();
-  Serve(command);
+  ServeCommand(command);
 }
 
 }  // namespace

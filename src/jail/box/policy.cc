@@ -396,38 +396,6 @@ consteval auto Refused(const Parts&... parts) {
 constexpr auto kRefused = Refused<CountRefused(kPlain, kByArgument)>(kPlain, kByArgument);
 constexpr auto kRules = jail::Join(kPlain, kByArgument, kRefused);
 
-constexpr auto kInitOnly = std::to_array<Rule>({
-    {"ppoll"},
-    {"poll"},
-    {"waitid"},
-    {"kill", "passes signals on"},
-    {"write"},
-    {"read"},
-    {"close"},
-    {"exit_group"},
-    {"restart_syscall"},
-    {"rt_sigreturn"},
-});
-
-#if defined(MSB_SANITIZED)
-constexpr auto kSanitizerMore = std::to_array<Rule>({{"munmap"},
-                                                     {"madvise"},
-                                                     {"futex"},
-                                                     {"rt_sigprocmask"},
-                                                     {"rt_sigaction"},
-                                                     {"sigaltstack"},
-                                                     {"gettid"},
-                                                     {"getpid"},
-                                                     {"tgkill"},
-                                                     {"exit"},
-                                                     {"brk"},
-                                                     {"getrandom"},
-                                                     {"sched_yield"}});
-constexpr auto kInitRules = jail::Join(kInitOnly, jail::kSanitizer, kSanitizerMore);
-#else
-constexpr auto kInitRules = kInitOnly;
-#endif
-
 constexpr std::string_view kCapabilityNames[kCapabilities] = {"CHOWN",
                                                               "DAC_OVERRIDE",
                                                               "DAC_READ_SEARCH",
@@ -475,7 +443,6 @@ constexpr uint64_t Bit(int number) { return uint64_t{1} << number; }
 }  // namespace
 
 constinit const jail::Filter kDefaultFilter = jail::CompilePolicy<kRules>(ActErrno(ENOSYS));
-constinit const jail::Filter kInitFilter = jail::CompilePolicy<kInitRules>(jail::kActKill);
 
 extern constexpr uint64_t kDefaultCapabilities =
     Bit(CAP_CHOWN) | Bit(CAP_DAC_OVERRIDE) | Bit(CAP_FOWNER) | Bit(CAP_FSETID) | Bit(CAP_KILL) |

@@ -23,8 +23,6 @@ inline constexpr uint64_t kNamespaceFlags = CLONE_NEWNS | CLONE_NEWUSER | CLONE_
 // answers EPERM; what it does not know ENOSYS, as on an older kernel; clone3, whose flags no filter
 // can see, ENOSYS too, and the C library then uses clone. Calls of a foreign ABI kill.
 extern const jail::Filter kDefaultFilter;
-// The init's, after its set-up: kill.
-extern const jail::Filter kInitFilter;
 jail::Policy DefaultPolicy();
 
 // "CAP_NET_ADMIN", "net_admin": the capability's number; "ALL" is not one. kInvalidArgument.

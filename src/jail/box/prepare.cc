@@ -12,7 +12,7 @@
 #include <ctime>
 
 #include "base/text.h"
-#include "jail/box/policy.h"
+#include "jail/policies.h"
 
 namespace msb::box {
 namespace {
@@ -180,8 +180,9 @@ Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   plan.filter = spec.filter->code.data();
   plan.filter_length = spec.filter->length;
   plan.listen = spec.on_refusal != OnRefusal::kAnswer;
-  plan.init_filter = kInitFilter.code.data();
-  plan.init_filter_length = kInitFilter.length;
+  plan.init_filter = jail::kBoxInitFilter.code.data();
+  plan.init_filter_length = jail::kBoxInitFilter.length;
+  plan.passes_signals = true;
   plan.slot_lock = -1;
   return {};
 }
