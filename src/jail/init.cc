@@ -98,8 +98,8 @@ void Init::EnterCgroup(StepNumber enter, StepNumber own_namespace) {
   Check(own_namespace, ::unshare(CLONE_NEWCGROUP));
 }
 
-void Init::WriteFile(StepNumber step, const char* path, const char* text) {
-  int fd = ::open(path, O_WRONLY | O_CLOEXEC);
+void Init::WriteFile(StepNumber step, int directory, const char* path, const char* text) {
+  int fd = ::openat(directory, path, O_WRONLY | O_CLOEXEC);
   Check(step, fd);
   Check(step, ::write(fd, text, std::strlen(text)));
   ::close(fd);

@@ -35,8 +35,7 @@ class Init {
   // on an idle host. Then a cgroup namespace whose root is that cgroup: clone would take the
   // parent's for it.
   void EnterCgroup(StepNumber enter, StepNumber own_namespace);
-  // The whole of `text` into a file of /proc.
-  void WriteFile(StepNumber step, const char* path, const char* text);
+  void WriteFile(StepNumber step, int directory, const char* path, const char* text);
   void TakeIds(StepNumber step, bool drop_groups, uid_t uid, gid_t gid);
   // Its number, 0 in the program's process.
   long Fork(StepNumber step, int& pidfd);

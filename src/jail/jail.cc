@@ -4,16 +4,13 @@
 #include "jail/jail.h"
 
 #include <fcntl.h>
-#include <linux/sched.h>
-#include <signal.h>
+#include <sched.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
-#include <cstring>
 #include <span>
 
 #include "base/text.h"
@@ -35,9 +32,9 @@ struct PlanStorage {
   std::vector<PlannedFd> fds;
   std::vector<ResourceLimit> limits;
   std::vector<char*> argv;
-  std::vector<UniqueFd> doors;
-  std::vector<int> door_numbers;
-  std::string uid_map, gid_map, program;
+  CgroupDoors doors;
+  IdMaps id_maps;
+  std::string program;
   JailPlan plan{};
 };
 
@@ -131,8 +128,7 @@ Result<void> PlanIds(JailedProcess& process, PlanStorage& storage) {
   if (plan.user_namespace) {
     facts.uid = ::geteuid();
     facts.gid = ::getegid();
-    storage.uid_map = Cat(facts.uid, ' ', facts.uid, " 1\n");
-    storage.gid_map = Cat(facts.gid, ' ', facts.gid, " 1\n");
+    storage.id_maps = MapOwnIds(facts.uid, facts.gid);
     facts.ids = "the user's own id in a user namespace of its own";
     facts.walls.push_back("user namespace");
   } else {
@@ -144,24 +140,11 @@ Result<void> PlanIds(JailedProcess& process, PlanStorage& storage) {
   }
   plan.uid = facts.uid;
   plan.gid = facts.gid;
-  plan.uid_map = storage.uid_map.c_str();
-  plan.gid_map = storage.gid_map.c_str();
+  plan.id_maps = storage.id_maps.Files();
   return {};
 }
 
-Result<void> PlanDoors(const JailSpec& spec, PlanStorage& storage) {
-  if (spec.cgroup == nullptr) return {};
-  storage.doors = TRY(spec.cgroup->OpenV1Doors());
-  for (const UniqueFd& door : storage.doors) storage.door_numbers.push_back(door.get());
-  return {};
-}
-
-struct Pipes {
-  sys::Pipe report, status, leash;
-};
-
-void FillPlan(const JailSpec& spec, const Pipes& pipes, const UniqueFd& self, int landlock_abi,
-              PlanStorage& storage) {
+void FillPlan(const JailSpec& spec, int landlock_abi, PlanStorage& storage) {
   for (const std::string& argument : spec.argv)
     storage.argv.push_back(const_cast<char*>(argument.c_str()));
   storage.argv.push_back(nullptr);
@@ -178,62 +161,20 @@ void FillPlan(const JailSpec& spec, const Pipes& pipes, const UniqueFd& self, in
   plan.init_filter = kJailInitFilter.code.data();
   plan.init_filter_length = kJailInitFilter.length;
   plan.landlock_abi = landlock_abi;
-  plan.cgroup_doors = storage.door_numbers;
-  plan.report = pipes.report.write.get();
-  plan.status = pipes.status.write.get();
-  plan.leash = pipes.leash.read.get();
-  plan.parent_pidfd = self.get();
+  plan.cgroup_doors = storage.doors.numbers;
   plan.fail_at = spec.fail_at ? static_cast<int>(*spec.fail_at) : -1;
 }
 
-struct Cloned {
-  int pid;
-  UniqueFd pidfd;
-};
-
-Result<Cloned> CloneInit(const JailSpec& spec, JailPlan& plan) {
-  clone_args args;
-  std::memset(&args, 0, sizeof args);
-  int pidfd = -1;
-  args.flags =
-      CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
-  if (plan.user_namespace) args.flags |= CLONE_NEWUSER;
-  if (spec.cgroup != nullptr && spec.cgroup->into_fd()) {
-    args.flags |= CLONE_INTO_CGROUP;
-    args.cgroup = static_cast<uint64_t>(spec.cgroup->into_fd().get());
-  }
-  args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
-  args.exit_signal = SIGCHLD;
-  // SAFETY: a fork; the child leaves through RunJailInit() and never returns into this frame.
-  long pid = ::syscall(SYS_clone3, &args, sizeof args);
-  if (pid == 0) RunJailInit(plan);
-  if (pid == -1) {
-    int err = errno;
-    // cgroups(7), "Delegation containment": who moves a process must be able to write to the lowest
-    // cgroup that has both places below it.
-    if (err == EACCES && (args.flags & CLONE_INTO_CGROUP) != 0)
-      return Error::Errno("clone3 into the cgroup", err)
-          .Remedy("run msb in a child of the delegated cgroup, or give one that is beside yours");
-    return Error::Errno("clone3 with namespaces", err)
-        .Remedy(CloneRemedy(err, plan.user_namespace));
-  }
-  return Cloned{static_cast<int>(pid), UniqueFd(pidfd)};
-}
-
-// Everything the child reports before it execs or dies; nothing when it execs.
-Result<void> HearReport(BorrowedFd report, const PlanStorage& storage) {
-  StepReport said;
-  auto n = TRY(sys::ReadSome(report, std::as_writable_bytes(std::span(&said, 1))));
-  if (n == 0) return {};
-  if (n != sizeof said || said.step >= static_cast<uint8_t>(JailStep::kCount))
-    return Error(Code::kInternal, "the jail's init died while it set up");
-  auto step = static_cast<JailStep>(said.step);
+// Nothing when the child executes the program; else what it reported.
+Result<void> ExpectStarted(BorrowedFd report, const PlanStorage& storage) {
+  auto said = TRY(HearReport(report, JailStep::kCount));
+  if (!said) return {};
+  auto step = static_cast<JailStep>(said->step);
   std::string what = std::string(StepName(step));
-  if (StepNamesBind(step) && said.index < storage.binds.size())
-    what += Cat(' ', storage.binds[said.index].source);
-  if (step == JailStep::kExec || step == JailStep::kOpenProgram)
-    what += Cat(" /", storage.program);
-  return Error::Errno(what, said.error).Remedy(StepRemedy(step, said.error));
+  if (StepNamesBind(step) && said->index < storage.binds.size())
+    what += Cat(' ', storage.binds[said->index].source);
+  if (step == JailStep::kExec || step == JailStep::kOpenProgram) what += Cat(" /", storage.program);
+  return Error::Errno(what, said->error).Remedy(StepRemedy(step, said->error));
 }
 
 void NameWalls(JailFacts& facts) {
@@ -262,20 +203,23 @@ Result<JailedProcess> Start(const JailSpec& spec) {
   TRY(PlanDescriptors(spec, devnull.get(), stderr_fd, storage));
   PlanLimits(spec, storage, process.facts);
   TRY(PlanIds(process, storage));
-  TRY(PlanDoors(spec, storage));
-  Pipes pipes{TRY(sys::MakePipe()), TRY(sys::MakePipe()), TRY(sys::MakePipe())};
-  UniqueFd self = TRY(sys::PidfdOpen(::getpid()));
-  FillPlan(spec, pipes, self, process.facts.landlock_abi, storage);
+  storage.doors = TRY(CgroupDoors::Open(spec.cgroup));
+  FillPlan(spec, process.facts.landlock_abi, storage);
+  auto channels = TRY(InitChannels::Create());
+  auto leash = TRY(sys::MakePipe());
+  channels.FillPlan(storage.plan);
+  storage.plan.leash = leash.read.get();
 
-  Cloned init = TRY(CloneInit(spec, storage.plan));
+  uint64_t users = storage.plan.user_namespace ? CLONE_NEWUSER : 0;
+  ClonedInit init = TRY(CloneInit(CLONE_NEWNET | users, spec.cgroup));
+  if (init.pid == 0) RunJailInit(storage.plan);
   sys::Child child(std::move(init.pidfd));  // Killed and reaped on every error below.
-  pipes.report.write.Reset();
-  pipes.status.write.Reset();
-  pipes.leash.read.Reset();
-  TRY(HearReport(pipes.report.read, storage));
+  channels.CloseInitsEnds();
+  leash.read.Reset();
+  TRY(ExpectStarted(channels.report.read, storage));
   process.pidfd = std::move(child).Detach();
-  process.status = std::move(pipes.status.read);
-  process.leash = std::move(pipes.leash.write);
+  process.status = std::move(channels.status.read);
+  process.leash = std::move(leash.write);
   process.stderr_pipe = std::move(errors.read);
   if (spec.cgroup != nullptr) process.facts.cgroups = spec.cgroup->Paths();
   NameWalls(process.facts);
@@ -288,22 +232,10 @@ Result<JailedProcess> StartJailed(const JailSpec& spec) {
   return Start(spec).Context(Cat("jail ", spec.name));
 }
 
-void KillJailed(JailedProcess& process) {
-  // Either is enough; the signal is at once, the leash needs no right to send one.
-  (void)sys::PidfdSendSignal(process.pidfd, SIGKILL);
-  process.leash.Reset();
-}
+void KillJailed(JailedProcess& process) { KillInit(process.pidfd, process.leash); }
 
 Result<JailExit> ReapJailed(JailedProcess& process) {
-  auto init = TRY(sys::Reap(process.pidfd, Deadline::Never()));
-  process.pidfd.Reset();
-  int32_t status[2];
-  auto n = sys::ReadSome(process.status, std::as_writable_bytes(std::span(status)));
-  if (init.signaled || init.code != 0 || !n || *n != sizeof status)
-    return JailExit{JailExit::How::kKilledWithJail, 0};
-  constexpr int kExited = 1;  // CLD_EXITED
-  return JailExit{status[0] == kExited ? JailExit::How::kExited : JailExit::How::kSignaled,
-                  status[1]};
+  return ReapInit(process.pidfd, process.status);
 }
 
 }  // namespace msb::jail

@@ -22,6 +22,7 @@
 #include "base/result.h"
 #include "jail/id_slot.h"
 #include "jail/seccomp_compiler.h"
+#include "jail/start_init.h"
 #include "sys/cgroup.h"
 
 namespace msb::jail {
@@ -93,13 +94,7 @@ struct JailedProcess {
 // /dev inside, and the environment is empty.
 Result<JailedProcess> StartJailed(const JailSpec& spec);
 
-// How the program ended.
-struct JailExit {
-  enum class How : uint8_t { kExited, kSignaled, kKilledWithJail };
-  How how;
-  int value = 0;  // Exit code or signal number; kKilledWithJail: nobody was left to tell.
-};
-// Reaps the init. Call when pidfd is readable, or it waits.
+// How the program ended. Call when pidfd is readable, or it waits.
 Result<JailExit> ReapJailed(JailedProcess& process);
 
 // Ends the jail at once; ReapJailed() still follows.

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <iterator>
 
 #include "jail/init.h"
 #include "jail/jail_plan.h"
@@ -42,10 +43,12 @@ class JailInit final : public Init {
 };
 
 void JailInit::MapIds() {
-  // Without setgroups the kernel lets an ordinary user map its group.
-  WriteFile(JailStep::kSetgroups, "/proc/self/setgroups", "deny");
-  WriteFile(JailStep::kUidMap, "/proc/self/uid_map", plan_.uid_map);
-  WriteFile(JailStep::kGidMap, "/proc/self/gid_map", plan_.gid_map);
+  constexpr JailStep kSteps[] = {JailStep::kSetgroups, JailStep::kUidMap, JailStep::kGidMap};
+  int self = ::open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  Check(kSteps[0], self);
+  for (size_t i = 0; i < std::size(kSteps); i++)
+    WriteFile(kSteps[i], self, plan_.id_maps[i].name, plan_.id_maps[i].text);
+  ::close(self);
 }
 
 void JailInit::AddBind(int root, uint32_t index) {

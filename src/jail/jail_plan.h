@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "jail/id_maps.h"
 #include "jail/init_plan.h"
 
 namespace msb::jail {
@@ -67,9 +68,8 @@ struct JailPlan : InitPlan {
   const char* program;  // Below the new root.
   char* const* argv;
 
-  bool user_namespace;  // Else ids change to `uid` and `gid`.
-  const char* uid_map;  // "1000 1000 1\n"
-  const char* gid_map;
+  bool user_namespace;  // With `id_maps`; else ids change to `uid` and `gid`.
+  IdMapFiles id_maps;
 };
 
 // SAFETY: for the child of a single-threaded parent; system calls only. Never returns.

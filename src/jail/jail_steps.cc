@@ -139,14 +139,4 @@ std::string_view StepRemedy(JailStep step, int err) {
   return "";
 }
 
-std::string_view CloneRemedy(int err, bool user_namespace) {
-  if (err == ENOSPC || err == EUSERS) return "raise the sysctls under user.max_*_namespaces";
-  if (err != EPERM && err != EACCES) return "";
-  return user_namespace
-             ? "ordinary users may not make user namespaces here: set "
-               "kernel.unprivileged_userns_clone=1 or user.max_user_namespaces, or run as root"
-             : "root without CAP_SYS_ADMIN cannot make a jail: in a container, run it with "
-               "--privileged, or as an ordinary user";
-}
-
 }  // namespace msb::jail

@@ -14,6 +14,5 @@ std::string_view StepName(JailStep step);
 // The report's index is that of a bind.
 bool StepNamesBind(JailStep step);
 std::string_view StepRemedy(JailStep step, int err);
-std::string_view CloneRemedy(int err, bool user_namespace);
 
 }  // namespace msb::jail

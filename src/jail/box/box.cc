@@ -4,21 +4,20 @@
 #include "jail/box/box.h"
 
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <poll.h>
-#include <signal.h>
+#include <sched.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
 #include "base/text.h"
 #include "jail/box/prepare.h"
 #include "jail/box/steps.h"
 #include "jail/box/trees.h"
+#include "jail/id_maps.h"
+#include "jail/namespace_remedy.h"
+#include "jail/start_init.h"
 #include "jail/subordinate_ids.h"
 #include "sys/file.h"
 #include "sys/landlock.h"
@@ -29,8 +28,7 @@ namespace msb::box {
 namespace {
 
 struct Ids {
-  std::string uid_map, gid_map;
-  bool deny_setgroups = false;
+  jail::IdMaps maps;
   std::optional<jail::SubordinateIds> more;  // Instead of the maps: by those who may.
 };
 
@@ -68,7 +66,7 @@ Result<Ids> PlanIds(const Spec& spec, const OneIdBecause& because, Running& runn
   if (IsRoot()) {
     running.range = TRY(jail::ClaimIdRange());
     uint32_t first = running.range->id;
-    ids.uid_map = ids.gid_map = Cat("0 ", first, ' ', jail::kIdsOfRange, "\n");
+    ids.maps.uid = ids.maps.gid = Cat("0 ", first, ' ', jail::kIdsOfRange, "\n");
     running.facts.ids = Cat(jail::kIdsOfRange, " from ", first);
     plan.slot_lock = running.range->lock.get();
     plan.drop_groups = true;
@@ -87,9 +85,7 @@ Result<Ids> PlanIds(const Spec& spec, const OneIdBecause& because, Running& runn
     plan.drop_groups = true;
     if (ids.more->span.count < kTerminalGroup) plan.terminal_group = "0";
   } else {
-    ids.uid_map = Cat(spec.uid, ' ', ::geteuid(), " 1\n");
-    ids.gid_map = Cat(spec.gid, ' ', ::getegid(), " 1\n");
-    ids.deny_setgroups = true;
+    ids.maps = jail::MapOwnIds(spec.uid, spec.gid);
     running.facts.ids = Cat("the user's own id ", ::geteuid(), " as ", spec.uid);
     // Of terminals, where 5 is not mapped.
     prepared.terminal_group = Cat(spec.gid);
@@ -98,42 +94,9 @@ Result<Ids> PlanIds(const Spec& spec, const OneIdBecause& because, Running& runn
   return ids;
 }
 
-struct Cloned {
-  int pid;
-  UniqueFd pidfd;
-};
-
-Result<Cloned> CloneInit(const Spec& spec, Plan& plan) {
-  clone_args args;
-  std::memset(&args, 0, sizeof args);
-  int pidfd = -1;
-  args.flags = CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
-  if (plan.own_network) args.flags |= CLONE_NEWNET;
-  if (plan.own_users) args.flags |= CLONE_NEWUSER;
-  if (spec.cgroup != nullptr && spec.cgroup->into_fd()) {
-    args.flags |= CLONE_INTO_CGROUP;
-    args.cgroup = static_cast<uint64_t>(spec.cgroup->into_fd().get());
-  }
-  args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
-  args.exit_signal = SIGCHLD;
-  // SAFETY: a fork; the child leaves through RunInit() and never returns into this frame.
-  long pid = ::syscall(SYS_clone3, &args, sizeof args);
-  if (pid == 0) RunInit(plan);
-  if (pid == -1)
-    return Error::Errno("clone3 with namespaces").Remedy(NamespaceRemedy(errno, plan.own_users));
-  return Cloned{static_cast<int>(pid), UniqueFd(pidfd)};
-}
-
 Result<void> WriteMaps(int pid, const Ids& ids) {
   if (ids.more) return jail::MapSubordinateIds(pid, ::geteuid(), ::getegid(), *ids.more);
-  UniqueFd proc = TRY(sys::OpenAt(sys::Cwd(), Cat("/proc/", pid), O_PATH | O_DIRECTORY));
-  auto write = [&](const char* name, std::string_view text) -> Result<void> {
-    UniqueFd file = TRY(sys::OpenAt(proc, name, O_WRONLY));
-    return sys::WriteAll(file, text).Context(name);
-  };
-  if (ids.deny_setgroups) TRY(write("setgroups", "deny"));
-  TRY(write("uid_map", ids.uid_map));
-  return write("gid_map", ids.gid_map);
+  return jail::WriteIdMaps(pid, ids.maps);
 }
 
 Result<void> ConnectNetwork(const Spec& spec, int pid) {
@@ -171,22 +134,19 @@ std::string Operand(const jail::StepReport& said, const Spec& spec, const Prepar
   return "";
 }
 
-Result<void> HearReport(BorrowedFd report, const Spec& spec, const Prepared& prepared,
-                        std::optional<Error>& exec_error) {
-  jail::StepReport said;
-  auto n = TRY(sys::ReadSome(report, std::as_writable_bytes(std::span(&said, 1))));
-  if (n == 0) return {};
-  if (n != sizeof said || said.step >= static_cast<uint8_t>(Step::kCount))
-    return Error(Code::kInternal, "the sandbox's init died while it set up");
-  auto step = static_cast<Step>(said.step);
+Result<void> ExpectStarted(BorrowedFd report, const Spec& spec, const Prepared& prepared,
+                           std::optional<Error>& exec_error) {
+  auto said = TRY(jail::HearReport(report, Step::kCount));
+  if (!said) return {};
+  auto step = static_cast<Step>(said->step);
   if (step == Step::kExec) {
-    exec_error = ExecError(spec, said.error);
+    exec_error = ExecError(spec, said->error);
     return {};
   }
-  std::string what = Cat(StepName(step), Operand(said, spec, prepared));
-  return Error::Errno(what, said.error)
-      .Remedy(StepRemedy(step, said.error))
-      .Remedy(prepared.plan.own_users ? LabelRemedy(said.error) : "");
+  std::string what = Cat(StepName(step), Operand(*said, spec, prepared));
+  return Error::Errno(what, said->error)
+      .Remedy(StepRemedy(step, said->error))
+      .Remedy(prepared.plan.own_users ? jail::LabelRemedy(said->error) : "");
 }
 
 // Not by its end alone.
@@ -232,20 +192,18 @@ Result<Running> StartWith(const Spec& spec, std::optional<Step> fail_at, OneIdBe
   if (maps_trees) TRY(OpenTrees(spec, prepared));
 
   running.facts.landlock_abi = plan.landlock_abi = TRY(sys::LandlockAbi());
-  sys::Pipe report = TRY(sys::MakePipe());
-  sys::Pipe status = TRY(sys::MakePipe());
+  auto channels = TRY(jail::InitChannels::Create());
   auto leash = TRY(sys::MakeSocketPair());
-  UniqueFd self = TRY(sys::PidfdOpen(::getpid()));
-  plan.report = report.write.get();
-  plan.status = status.write.get();
+  channels.FillPlan(plan);
   plan.leash = leash.second.get();
-  plan.parent_pidfd = self.get();
   plan.fail_at = fail_at ? static_cast<int>(*fail_at) : -1;
 
-  Cloned init = TRY(CloneInit(spec, plan));
+  uint64_t network = plan.own_network ? CLONE_NEWNET : 0,
+           users = plan.own_users ? CLONE_NEWUSER : 0;
+  jail::ClonedInit init = TRY(jail::CloneInit(network | users, spec.cgroup));
+  if (init.pid == 0) RunInit(plan);
   sys::Child child(std::move(init.pidfd));  // Killed and reaped on every error below.
-  report.write.Reset();
-  status.write.Reset();
+  channels.CloseInitsEnds();
   leash.second.Reset();
   auto help = [&]() -> Result<void> {
     if (plan.own_users) {
@@ -259,15 +217,15 @@ Result<Running> StartWith(const Spec& spec, std::optional<Step> fail_at, OneIdBe
   };
   auto helped = help();
   // An init that has ended says why; we only saw that it was gone. One that lives waits for us.
-  if (helped || HasSpoken(report.read))
-    TRY(HearReport(report.read, spec, prepared, running.exec_error));
+  if (helped || HasSpoken(channels.report.read))
+    TRY(ExpectStarted(channels.report.read, spec, prepared, running.exec_error));
   if (!helped) return std::move(helped).error();
   running.has_terminal = plan.terminal;
   if (plan.terminal) running.terminal = TRY(Take(leash.first, kTerminal));
   if (plan.listen) running.listener = TRY(Take(leash.first, kListener));
   running.command_is_init = plan.command_is_init;
   running.pidfd = std::move(child).Detach();
-  running.status = std::move(status.read);
+  running.status = std::move(channels.status.read);
   running.leash = std::move(leash.first);
   NameWalls(spec, plan, running.facts);
   NameLimits(spec, running.facts);
@@ -294,22 +252,13 @@ Result<void> Signal(const Running& running, int signal) {
   return {};
 }
 
-void Kill(Running& running) {
-  (void)sys::PidfdSendSignal(running.pidfd, SIGKILL);
-  running.leash.Reset();
-}
+void Kill(Running& running) { jail::KillInit(running.pidfd, running.leash); }
 
 Result<Exit> Reap(Running& running) {
-  auto init = TRY(sys::Reap(running.pidfd, Deadline::Never()));
+  if (!running.command_is_init) return jail::ReapInit(running.pidfd, running.status);
+  auto command = TRY(sys::Reap(running.pidfd, Deadline::Never()));
   running.pidfd.Reset();
-  if (running.command_is_init)
-    return Exit{init.signaled ? Exit::How::kSignaled : Exit::How::kExited, init.code};
-  int32_t status[2];
-  auto n = sys::ReadSome(running.status, std::as_writable_bytes(std::span(status)));
-  if (init.signaled || init.code != 0 || !n || *n != sizeof status)
-    return Exit{Exit::How::kKilledWithSandbox, 0};
-  constexpr int kExited = 1;  // CLD_EXITED
-  return Exit{status[0] == kExited ? Exit::How::kExited : Exit::How::kSignaled, status[1]};
+  return Exit{command.signaled ? Exit::How::kSignaled : Exit::How::kExited, command.code};
 }
 
 }  // namespace msb::box

@@ -29,6 +29,7 @@
 #include "jail/box/plan.h"
 #include "jail/box/spec.h"
 #include "jail/id_slot.h"
+#include "jail/start_init.h"
 
 namespace msb::box {
 
@@ -67,11 +68,7 @@ Result<void> Signal(const Running& running, int signal);
 // Ends the sandbox at once; Reap() still follows.
 void Kill(Running& running);
 
-struct Exit {
-  enum class How : uint8_t { kExited, kSignaled, kKilledWithSandbox };
-  How how;
-  int value = 0;  // Exit code or signal number.
-};
+using Exit = jail::JailExit;
 // Call when pidfd is readable, or it waits.
 Result<Exit> Reap(Running& running);
 

@@ -56,7 +56,7 @@ std::string ReadAllOf(const UniqueFd& fd) {
 Exit RunBox(const Spec& spec) {
   auto running = Start(spec);
   EXPECT_TRUE(running.ok()) << running.error().message();
-  if (!running) return {Exit::How::kKilledWithSandbox};
+  if (!running) return {Exit::How::kKilledWithJail};
   return *Reap(*running);
 }
 
@@ -93,10 +93,10 @@ TEST(Box, PassesSignalsOnToTheCommandsGroup) {
 TEST(Box, DiesWithTheLeash) {
   auto running = *Start(Shell("sleep 1000"));
   running.leash.Reset();
-  EXPECT_EQ(Reap(running)->how, Exit::How::kKilledWithSandbox);
+  EXPECT_EQ(Reap(running)->how, Exit::How::kKilledWithJail);
   auto other = *Start(Shell("sleep 1000"));
   Kill(other);
-  EXPECT_EQ(Reap(other)->how, Exit::How::kKilledWithSandbox);
+  EXPECT_EQ(Reap(other)->how, Exit::How::kKilledWithJail);
 }
 
 // In a process of its own, which is killed once the command has said "up": then nobody is left who

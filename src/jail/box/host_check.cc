@@ -18,7 +18,7 @@
 #include "jail/box/box.h"
 #include "jail/box/call_policy.h"
 #include "jail/box/policy.h"
-#include "jail/box/steps.h"
+#include "jail/namespace_remedy.h"
 #include "sys/file.h"
 #include "sys/fork.h"
 #include "sys/landlock.h"
@@ -57,7 +57,7 @@ std::optional<int> InChild(const std::function<int()>& body) {
 void Refused(HostCheck& check, int err) {
   check.state = State::kFailed;
   check.cost = "no sandbox starts";
-  check.fix = NamespaceRemedy(err, true);
+  check.fix = jail::NamespaceRemedy(err, true);
 }
 
 HostCheck CheckUsers() {

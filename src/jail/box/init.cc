@@ -77,7 +77,7 @@ size_t BoxInit::WaitForParent(std::span<int> trees) {
 void BoxInit::EnterTime() {
   if (!plan_.own_time) return;
   Check(Step::kTimeNamespace, ::unshare(CLONE_NEWTIME));
-  WriteFile(Step::kTimeNamespace, "/proc/self/timens_offsets", plan_.time_offsets);
+  WriteFile(Step::kTimeNamespace, AT_FDCWD, "/proc/self/timens_offsets", plan_.time_offsets);
   if (!plan_.command_is_init) return;
   // No fork follows: exec would change over by itself only from Linux 6.3 on.
   int own = ::open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);

@@ -130,9 +130,8 @@ std::string TimeOffsets() {
 
 Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   Plan& plan = prepared.plan;
-  if (spec.cgroup != nullptr) prepared.doors = TRY(spec.cgroup->OpenV1Doors());
-  for (const UniqueFd& door : prepared.doors) prepared.door_numbers.push_back(door.get());
-  plan.cgroup_doors = prepared.door_numbers;
+  prepared.doors = TRY(jail::CgroupDoors::Open(spec.cgroup));
+  plan.cgroup_doors = prepared.doors.numbers;
   TRY(PlanBinds(spec, prepared));
   PlanMemories(spec, prepared);
   TRY(PlanLoaderLink(spec, prepared));

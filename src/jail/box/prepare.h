@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "jail/box/plan.h"
 #include "jail/box/spec.h"
+#include "jail/start_init.h"
 
 namespace msb::box {
 
@@ -30,8 +31,7 @@ struct Prepared {
   std::string time_offsets, terminal_group, size, hosts, hostname_file, resolv, passwd, group,
       loader_directory, loader_target;
   std::vector<std::string> sources;  // Of binds that nobody asked for: the host's own mounts.
-  std::vector<UniqueFd> doors;       // Of the cgroup.
-  std::vector<int> door_numbers;
+  jail::CgroupDoors doors;
   std::vector<UniqueFd> trees;  // To be sent: the root's first, where there is one, then binds'.
   Plan plan{};
 };

@@ -128,7 +128,7 @@ Ending Supervise(const Options& options, const Signals& signals, box::Running& r
     if (!removed) Say(options, removed.error());
   }
   bool out_of_memory = ending.usage.oom_kills.value_or(0) > 0;
-  bool whole = !exit || exit->how == box::Exit::How::kKilledWithSandbox;
+  bool whole = !exit || exit->how == box::Exit::How::kKilledWithJail;
   auto end = [&](Ending::Kind kind, int code, std::string_view said) {
     ending.kind = kind;
     ending.code = code;

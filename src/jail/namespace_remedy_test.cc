@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "jail/box/steps.h"
+#include "jail/namespace_remedy.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cerrno>
 
-namespace msb::box {
+namespace msb::jail {
 namespace {
 
 using testing::HasSubstr;
@@ -49,4 +49,4 @@ TEST(ReadSysctl, ReadsANumberOrNothing) {
 }
 
 }  // namespace
-}  // namespace msb::box
+}  // namespace msb::jail
