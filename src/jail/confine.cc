@@ -39,7 +39,7 @@ Result<ConfinementFacts> Seal(const sys::LandlockRuleset& ruleset, const Filter&
   TRY(sys::DropCapabilities(keep_capabilities));
   TRY(sys::SetNoNewPrivileges());
   TRY(ruleset.RestrictSelf());
-  TRY(sys::InstallSeccompFilter(std::span(filter.code).first(filter.length)));
+  TRY(sys::InstallSeccompFilter(filter.code));
   return ConfinementFacts{{"capabilities", "no_new_privs", "landlock", "seccomp"}, ruleset.abi()};
 }
 

@@ -222,10 +222,10 @@ constexpr auto kBoxInitRules = Join(kJailInitOnly, kBoxInitOnly);
 
 }  // namespace
 
-constinit const Filter kSupervisorFilter = CompilePolicy<kSupervisorRules>(kActKill);
-constinit const Filter kUnpackerFilter = CompilePolicy<kUnpackerRules>(kActKill);
-constinit const Filter kJailInitFilter = CompilePolicy<kJailInitRules>(kActKill);
-constinit const Filter kBoxInitFilter = CompilePolicy<kBoxInitRules>(kActKill);
+constinit const Filter kSupervisorFilter = CompilePolicy<kSupervisorRules, kActKill>();
+constinit const Filter kUnpackerFilter = CompilePolicy<kUnpackerRules, kActKill>();
+constinit const Filter kJailInitFilter = CompilePolicy<kJailInitRules, kActKill>();
+constinit const Filter kBoxInitFilter = CompilePolicy<kBoxInitRules, kActKill>();
 
 std::array<Policy, 4> SmallProgramPolicies() {
   return {{{"supervisor", kSupervisorRules, kActKill, &kSupervisorFilter},

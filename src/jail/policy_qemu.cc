@@ -266,7 +266,7 @@ constexpr Rule kQemuRules[] = {
 
 }  // namespace
 
-constinit const Filter kQemuFilter = CompilePolicy<kQemuRules>(ActErrno(ENOSYS));
+constinit const Filter kQemuFilter = CompilePolicy<kQemuRules, ActErrno(ENOSYS)>();
 
 Policy QemuPolicy() { return {"qemu", kQemuRules, ActErrno(ENOSYS), &kQemuFilter}; }
 

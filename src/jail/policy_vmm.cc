@@ -166,11 +166,11 @@ constexpr auto kCpuRules = Join(kThread, kCpu);
 
 }  // namespace
 
-constinit const Filter kVmmLoadFilter = CompilePolicy<kLoadRules>(kActKill);
-constinit const Filter kVmmStartFilter = CompilePolicy<kStartRules>(kActKill);
-constinit const Filter kVmmDeviceFilter = CompilePolicy<kDeviceRules>(kActKill);
-constinit const Filter kVmmWorkerFilter = CompilePolicy<kWorkerRules>(kActKill);
-constinit const Filter kVmmCpuFilter = CompilePolicy<kCpuRules>(kActKill);
+constinit const Filter kVmmLoadFilter = CompilePolicy<kLoadRules, kActKill>();
+constinit const Filter kVmmStartFilter = CompilePolicy<kStartRules, kActKill>();
+constinit const Filter kVmmDeviceFilter = CompilePolicy<kDeviceRules, kActKill>();
+constinit const Filter kVmmWorkerFilter = CompilePolicy<kWorkerRules, kActKill>();
+constinit const Filter kVmmCpuFilter = CompilePolicy<kCpuRules, kActKill>();
 
 std::array<Policy, 5> VmmPolicies() {
   return {{{"vmm load", kLoadRules, kActKill, &kVmmLoadFilter},

@@ -58,9 +58,18 @@ struct NumberedRule {
 inline constexpr size_t kMaxRules = 640;
 inline constexpr size_t kMaxFilterLength = 1536;  // BPF_MAXINSNS is 4096.
 
+// A compiled policy: its instructions, which live elsewhere.
 struct Filter {
+  std::span<const sock_filter> code;
+  uint16_t length = 0;  // As the kernel takes it.
+};
+
+// What the compiler writes into.
+struct FilterBuffer {
   std::array<sock_filter, kMaxFilterLength> code{};
   uint16_t length = 0;
+
+  constexpr Filter View() const { return {std::span(code).first(length), length}; }
 };
 
 #if defined(__x86_64__)
@@ -73,13 +82,13 @@ inline constexpr uint32_t kForeignNumbers = 0x8000'0000;
 
 namespace internal {
 
-// Assembles into a Filter; `overflow` instead of writing past the end.
+// Assembles into a FilterBuffer; `overflow` instead of writing past the end.
 class Assembler {
  public:
   constexpr explicit Assembler(std::span<const NumberedRule> sorted, uint32_t fallback)
       : rules_(sorted), fallback_(fallback) {}
 
-  constexpr bool Run(Filter& out) {
+  constexpr bool Run(FilterBuffer& out) {
     out_ = &out;
     if (!BuildRanges()) return false;
     Emit(BPF_LD | BPF_W | BPF_ABS, 4);  // seccomp_data.arch
@@ -217,7 +226,7 @@ class Assembler {
 
   std::span<const NumberedRule> rules_;
   uint32_t fallback_;
-  Filter* out_ = nullptr;
+  FilterBuffer* out_ = nullptr;
   bool overflow_ = false;
   size_t range_count_ = 0;
   std::array<Range, 2 * kMaxRules + 1> ranges_{};
@@ -227,7 +236,7 @@ class Assembler {
 
 // False when the rules do not fit. Arguments are 0 to 5. `rules` is sorted in place by number; the
 // order within one number is kept.
-constexpr bool CompileFilter(std::span<NumberedRule> rules, uint32_t fallback, Filter& out) {
+constexpr bool CompileFilter(std::span<NumberedRule> rules, uint32_t fallback, FilterBuffer& out) {
   // Insertion sort: stable, and policies are written nearly in order.
   for (size_t i = 1; i < rules.size(); i++) {
     for (size_t j = i; j > 0 && rules[j - 1].number > rules[j].number; j--)
@@ -252,10 +261,10 @@ struct Rule {
 void PolicyNamesUnknownCall();
 void PolicyDoesNotFit();
 
-// Compiles at compile time: `constexpr Filter kX = CompilePolicy<kXRules>(kActKill);`. Calls that
-// this architecture lacks are left out; a misspelt one does not compile.
+namespace internal {
+
 template <const auto& kRules>
-consteval Filter CompilePolicy(uint32_t fallback) {
+consteval FilterBuffer CompileRules(uint32_t fallback) {
   std::array<NumberedRule, std::size(kRules)> numbered{};
   size_t count = 0;
   for (const Rule& rule : kRules) {
@@ -264,9 +273,30 @@ consteval Filter CompilePolicy(uint32_t fallback) {
     if (number < 0) continue;
     numbered[count++] = {static_cast<uint32_t>(number), rule.action, rule.all_of};
   }
-  Filter filter;
+  FilterBuffer filter;
   if (!CompileFilter(std::span(numbered).first(count), fallback, filter)) PolicyDoesNotFit();
   return filter;
+}
+
+// As many instructions as there are: a program carries those alone.
+template <const auto& kRules, uint32_t kFallback>
+consteval auto CompiledCode() {
+  constexpr FilterBuffer kWhole = CompileRules<kRules>(kFallback);
+  std::array<sock_filter, kWhole.length> code{};
+  std::copy_n(kWhole.code.begin(), code.size(), code.begin());
+  return code;
+}
+template <const auto& kRules, uint32_t kFallback>
+inline constexpr auto kCompiledCode = CompiledCode<kRules, kFallback>();
+
+}  // namespace internal
+
+// Compiles at compile time: `constinit const Filter kX = CompilePolicy<kXRules, kActKill>();`.
+// Calls that this architecture lacks are left out; a misspelt one does not compile.
+template <const auto& kRules, uint32_t kFallback>
+consteval Filter CompilePolicy() {
+  const auto& code = internal::kCompiledCode<kRules, kFallback>;
+  return {code, static_cast<uint16_t>(code.size())};
 }
 
 }  // namespace msb::jail

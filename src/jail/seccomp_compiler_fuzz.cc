@@ -39,9 +39,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   }
   auto sorted = rules;
-  auto filter = std::make_unique<msb::jail::Filter>();
+  auto filter = std::make_unique<msb::jail::FilterBuffer>();
   if (!msb::jail::CompileFilter(sorted, fallback, *filter)) return 0;
-  auto code = std::span(filter->code).first(filter->length);
+  auto code = filter->View().code;
   for (int call = 0; call < 64; call++) {
     seccomp_data asked{};
     asked.arch = next() % 16 == 15 ? 0 : msb::jail::kAuditArch;

@@ -28,9 +28,7 @@ std::vector<NumberedRule> Numbered(std::span<const Rule> rules) {
   return out;
 }
 
-std::span<const sock_filter> Code(const Filter& filter) {
-  return std::span(filter.code).first(filter.length);
-}
+std::span<const sock_filter> Code(const Filter& filter) { return filter.code; }
 
 // Calls with arguments that sit on, beside and far from what the rules ask about.
 std::vector<seccomp_data> Probes(std::span<const NumberedRule> rules) {
@@ -192,7 +190,7 @@ TEST(SeccompCompiler, SearchesInsteadOfChaining) {
 }
 
 TEST(SeccompCompiler, RefusesWhatDoesNotFit) {
-  Filter filter;
+  FilterBuffer filter;
   std::vector<NumberedRule> many(kMaxRules + 1, NumberedRule{1, kActAllow, {}});
   EXPECT_FALSE(CompileFilter(many, kActKill, filter));
   std::vector<NumberedRule> bad_argument{{1, kActAllow, {ArgCheck{6, 1, 1}}}};
@@ -217,13 +215,13 @@ TEST(SeccompCompiler, RandomPoliciesDecideAsTheirRulesRead) {
       rules.push_back(rule);
     }
     auto sorted = rules;
-    Filter filter;
+    FilterBuffer filter;
     if (!CompileFilter(sorted, kActKill, filter)) {
       RC_ASSERT(filter.length > kMaxFilterLength - 64);
       return;
     }
     for (const seccomp_data& data : Probes(rules))
-      RC_ASSERT(RunBpf(Code(filter), data) == Naive(rules, kActKill, data));
+      RC_ASSERT(RunBpf(Code(filter.View()), data) == Naive(rules, kActKill, data));
   }));
 }
 

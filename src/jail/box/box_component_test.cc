@@ -246,7 +246,8 @@ std::vector<uint32_t> AnswerAll(Running& running, int error) {
 
 TEST(Box, AsksAboutCallsThatItRefuses) {
   auto policy = *CallPolicy::Create({{.allow = false, .call = "uname"}});
-  auto filter = *policy.Compile(OnRefusal::kAsk);
+  auto code = *policy.Compile(OnRefusal::kAsk);
+  jail::Filter filter = code.View();
   auto pipe = *sys::MakePipe();
   Spec spec = Shell("ls /proc/self/fd; uname && exit 1; exit 3");
   spec.streams[1] = pipe.write.get();
@@ -264,7 +265,8 @@ TEST(Box, AsksAboutCallsThatItRefuses) {
 
 TEST(Box, WhoAsksAndIsNotAnsweredIsRefused) {
   auto policy = *CallPolicy::Create({{.allow = false, .call = "uname"}});
-  auto filter = *policy.Compile(OnRefusal::kLearn);
+  auto code = *policy.Compile(OnRefusal::kLearn);
+  jail::Filter filter = code.View();
   Spec spec = Shell("uname && exit 1; exit 3");
   spec.filter = &filter;
   spec.on_refusal = OnRefusal::kLearn;

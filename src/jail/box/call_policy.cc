@@ -97,7 +97,7 @@ Result<CallPolicy> CallPolicy::Create(const std::vector<CallRule>& changes) {
   return policy;
 }
 
-Result<jail::Filter> CallPolicy::Compile(OnRefusal on_refusal) const {
+Result<jail::FilterBuffer> CallPolicy::Compile(OnRefusal on_refusal) const {
   std::vector<NumberedRule> rules;
   rules.reserve(rules_.size());
   for (const Placed& placed : rules_) {
@@ -115,7 +115,7 @@ Result<jail::Filter> CallPolicy::Compile(OnRefusal on_refusal) const {
           .Remedy("leave --log-denied and --learn out, or the rule");
   }
   uint32_t fallback = DefaultPolicy().fallback;
-  jail::Filter filter;
+  jail::FilterBuffer filter;
   if (!jail::CompileFilter(rules, on_refusal == OnRefusal::kAnswer ? fallback : jail::kActAsk,
                            filter))
     return Error(Code::kInvalidArgument, "more rules of system calls than a filter holds")

@@ -36,7 +36,7 @@ class CallPolicy {
   // As a filter that refuses by itself, or that asks (OnRefusal). A filter that asks still answers
   // the ENOSYS of clone3, which every C library takes and then uses clone. kInvalidArgument: more
   // than a filter holds, or a call denied that the start needs while it asks.
-  Result<jail::Filter> Compile(OnRefusal on_refusal) const;
+  Result<jail::FilterBuffer> Compile(OnRefusal on_refusal) const;
 
   struct Decision {
     int error = 0;         // 0: allowed.

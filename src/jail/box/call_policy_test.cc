@@ -25,7 +25,7 @@ uint32_t Ask(const jail::Filter& filter, uint32_t number, const Arguments& argum
   data.nr = static_cast<int>(number);
   data.arch = jail::kAuditArch;
   std::copy(arguments.begin(), arguments.end(), std::begin(data.args));
-  return jail::RunBpf(std::span(filter.code).first(filter.length), data).value_or(~0u);
+  return jail::RunBpf(filter.code, data).value_or(~0u);
 }
 
 CallRule Rule(bool allow, const char* call, const char* argument = nullptr,
@@ -58,8 +58,8 @@ TEST(CallPolicy, DecidesAsItsFilterDoes) {
     for (const Arguments& arguments : Samples()) {
       int error = policy.Decide(number, arguments).error;
       uint32_t action = error == 0 ? jail::kActAllow : jail::ActErrno(static_cast<uint32_t>(error));
-      ASSERT_EQ(Ask(filter, number, arguments), action) << number;
-      uint32_t asked = Ask(asks, number, arguments);
+      ASSERT_EQ(Ask(filter.View(), number, arguments), action) << number;
+      uint32_t asked = Ask(asks.View(), number, arguments);
       uint32_t asks_about = number == Number("clone3") ? jail::ActErrno(ENOSYS) : jail::kActAsk;
       ASSERT_EQ(asked, error == 0 ? jail::kActAllow : asks_about) << number;
     }
@@ -70,7 +70,8 @@ TEST(CallPolicy, WithoutChangesIsTheDefault) {
   auto filter = *(*CallPolicy::Create({})).Compile(OnRefusal::kAnswer);
   for (uint32_t number = 0; number < 500; number++)
     for (const Arguments& arguments : Samples())
-      ASSERT_EQ(Ask(filter, number, arguments), Ask(kDefaultFilter, number, arguments)) << number;
+      ASSERT_EQ(Ask(filter.View(), number, arguments), Ask(kDefaultFilter, number, arguments))
+          << number;
 }
 
 TEST(CallPolicy, TheRuleWithMoreConditionsGoesFirst) {

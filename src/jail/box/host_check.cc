@@ -130,14 +130,15 @@ HostCheck CheckAsking() {
                   .tried = "started one whose seccomp filter asks",
                   .cost = "--log-denied and --learn are refused"};
   auto policy = CallPolicy::Create({});
-  auto filter = policy ? policy->Compile(OnRefusal::kAsk) : std::move(policy).error();
-  if (!filter) {
+  auto code = policy ? policy->Compile(OnRefusal::kAsk) : std::move(policy).error();
+  if (!code) {
     check.state = State::kLess;
-    check.result = filter.error().message();
+    check.result = code.error().message();
     return check;
   }
   Spec spec;
-  spec.filter = &*filter;
+  jail::Filter filter = code->View();
+  spec.filter = &filter;
   spec.on_refusal = OnRefusal::kAsk;
   return TrySandbox(std::move(check), spec);
 }

@@ -442,7 +442,7 @@ constexpr uint64_t Bit(int number) { return uint64_t{1} << number; }
 
 }  // namespace
 
-constinit const jail::Filter kDefaultFilter = jail::CompilePolicy<kRules>(ActErrno(ENOSYS));
+constinit const jail::Filter kDefaultFilter = jail::CompilePolicy<kRules, ActErrno(ENOSYS)>();
 
 extern constexpr uint64_t kDefaultCapabilities =
     Bit(CAP_CHOWN) | Bit(CAP_DAC_OVERRIDE) | Bit(CAP_FOWNER) | Bit(CAP_FSETID) | Bit(CAP_KILL) |

@@ -73,7 +73,8 @@ Result<Calls> Calls::Make(Options& options) {
   bool asks = spec.on_refusal != box::OnRefusal::kAnswer;
   if (rules.empty() && !asks) return calls;
   auto policy = TRY(box::CallPolicy::Create(rules));
-  calls.filter_ = std::make_unique<jail::Filter>(TRY(policy.Compile(spec.on_refusal)));
+  calls.code_ = std::make_unique<jail::FilterBuffer>(TRY(policy.Compile(spec.on_refusal)));
+  calls.filter_ = std::make_unique<jail::Filter>(calls.code_->View());
   spec.filter = calls.filter_.get();
   if (!asks) return calls;
   if (!options.learn.empty()) calls.learnt_ = TRY(LearntFile::Prepare(options.learn));

@@ -52,7 +52,8 @@ class Calls {
   void TellAll() const;
   Result<void> WriteLearnt() const;
 
-  std::unique_ptr<jail::Filter> filter_;
+  std::unique_ptr<jail::FilterBuffer> code_;
+  std::unique_ptr<jail::Filter> filter_;  // Of that code.
   std::optional<box::CallPolicy> policy_;
   std::optional<box::RefusalTable> refused_;
   std::optional<LearntFile> learnt_;
