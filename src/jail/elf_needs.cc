@@ -146,8 +146,9 @@ Result<std::vector<CachedLibrary>> ParseLoaderCache(std::span<const std::byte> c
     const std::byte* entry = cache.data() + kHeaderSize + i * kEntrySize;
     bool plain = LoadLittle<uint64_t>(entry + 16) == 0;
     if (LoadLittle<int32_t>(entry) != kCacheFlags || !plain) continue;
-    libraries.push_back({TRY(TextAt(cache, LoadLittle<uint32_t>(entry + 4))),
-                         TRY(TextAt(cache, LoadLittle<uint32_t>(entry + 8)))});
+    CachedLibrary& library = libraries.emplace_back();
+    library.name = TRY(TextAt(cache, LoadLittle<uint32_t>(entry + 4)));
+    library.path = TRY(TextAt(cache, LoadLittle<uint32_t>(entry + 8)));
   }
   return libraries;
 }

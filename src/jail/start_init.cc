@@ -17,9 +17,11 @@
 namespace msb::jail {
 
 Result<InitChannels> InitChannels::Create() {
-  return InitChannels{.report = TRY(sys::MakePipe()),
-                      .status = TRY(sys::MakePipe()),
-                      .self = TRY(sys::PidfdOpen(::getpid()))};
+  InitChannels channels;
+  channels.report = TRY(sys::MakePipe());
+  channels.status = TRY(sys::MakePipe());
+  channels.self = TRY(sys::PidfdOpen(::getpid()));
+  return channels;
 }
 
 void InitChannels::FillPlan(InitPlan& plan) const {

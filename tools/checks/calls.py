@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that raw system calls stay in src/sys, where they return Result and are close-on-exec."""
+"""Checks that raw system calls stay in src/sys, where they return Result and are close-on-exec; and that no TRY()
+stands in a braced initialiser behind another member: g++ 12 and clang 14 never destroy the members that were made
+before it when it returns, so a descriptor leaks."""
 
 import re
 
@@ -11,6 +13,8 @@ FORBIDDEN = re.compile(
     r"(?:::)?(?:fork|vfork|system|popen|tmpnam|tempnam|mktemp|gets|strcpy|sprintf))\s*\("
     r"|std::filesystem::remove_all|\.detach\(\)|\busing\s+namespace\s+(?!std::\w*literals)")
 COMMENT = re.compile(r"//.*|\"(?:\\.|[^\"\\])*\"")
+# What may own something: not a number, a name of an enumerator, or a plain variable.
+MEMBER = re.compile(r"[({]")
 # Where raw calls are right, which, and why.
 ALLOWED = {
     "src/base/fd.h": ("::close", "UniqueFd is the one owner of descriptors, and lies below sys"),
@@ -38,10 +42,26 @@ def problems_of(file):
                 yield f"{path}:{number}: {call} outside src/sys: {line.strip()}"
 
 
+def leaks_of(file):
+    text = re.sub(COMMENT, lambda match: " " * len(match.group(0)), file.read_text())
+    begun = []
+    for place, sign in enumerate(text):
+        if sign == "{":
+            begun.append(place)
+        elif sign == "}" and begun:
+            first = begun.pop()
+            inside = text[first + 1:place]
+            last = inside.rfind("TRY(")
+            # Statements have semicolons; what a first member is made of is made before it.
+            if ";" not in inside and last != -1 and "," in inside[:last] and MEMBER.search(inside[:last]):
+                yield f"{_tree.name(file)}:{text.count(chr(10), 0, first) + 1}: a TRY() behind another member: take it out of the braces"
+
+
 def main():
     problems = []
     for file in _tree.files("src/*.cc", "src/*.h"):
         path = _tree.name(file)
+        problems.extend(leaks_of(file))
         # Tests make the very objects that the code under test takes.
         if not path.startswith("src/sys/") and not re.search(r"(_test|_fuzz|_bench|_test_util)\.(cc|h)$", path):
             problems.extend(problems_of(file))

@@ -94,9 +94,12 @@ Result<RefRecord> ParseRefRecord(std::string_view json) {
   RefText text = TRY(json::Decode<RefText>(json));
   if (text.stored_at < 0 || text.stored_at > kLastSecond)
     return Error(Code::kInvalidArgument, "stored_at: out of range");
-  return RefRecord{.reference = TRY(Reference::Parse(text.reference)),
-                   .manifest = TRY(Digest::Parse(text.manifest)),
-                   .config = TRY(Digest::Parse(text.config)),
+  Reference reference = TRY(Reference::Parse(text.reference));
+  Digest manifest = TRY(Digest::Parse(text.manifest));
+  Digest config = TRY(Digest::Parse(text.config));
+  return RefRecord{.reference = std::move(reference),
+                   .manifest = std::move(manifest),
+                   .config = std::move(config),
                    .disk_bytes = text.disk_bytes,
                    .stored_at = std::chrono::sys_seconds(std::chrono::seconds(text.stored_at))};
 }

@@ -148,7 +148,9 @@ void StagedTree::Discard() {
 }
 
 Result<OpenedTree> StagedTree::Share() const {
-  return OpenedTree{TRY(sys::Duplicate(root_)), TRY(sys::Duplicate(lock_))};
+  UniqueFd root = TRY(sys::Duplicate(root_));
+  UniqueFd lock = TRY(sys::Duplicate(lock_));
+  return OpenedTree{std::move(root), std::move(lock)};
 }
 
 Result<OpenedTree> StagedTree::Commit() && {
