@@ -387,7 +387,7 @@ def test_stop_gives_its_grace_and_the_record_stays(msb):
 @pytest.mark.parametrize("variable", ["MICROSANDBOX_AGENT", "MICROSANDBOX_SUPERVISOR"])
 def test_a_missing_part_is_named(msb, no_trace, variable):
     message = refused(msb, "exe", *PROCESS, msb.image, "--", "true", env={variable: "/no/such/part"})
-    assert f"{variable}: /no/such/part" in message and "fix: name the file" in message
+    assert f"{variable}: /no/such/part" in message
 
 
 def test_no_machine_is_needed(msb, no_trace):
