@@ -83,7 +83,7 @@ struct JailFacts {
 
 struct JailedProcess {
   UniqueFd pidfd;        // The init; readable when everything in the jail has ended.
-  UniqueFd status;       // The program's wait status: ReadJailStatus().
+  UniqueFd status;       // How the program ended: ReapJailed().
   UniqueFd leash;        // Closing it ends the jail, as the supervisor's death does.
   UniqueFd stderr_pipe;  // Non-blocking read end, when no stderr_fd was given.
   std::optional<IdSlot> slot;

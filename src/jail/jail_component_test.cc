@@ -121,36 +121,47 @@ std::optional<sys::Cgroup> MakeCgroup() {
   return made ? std::optional(*std::move(made)) : std::nullopt;
 }
 
-TEST(Jail, IsInItsCgroupBeforeItsProgram) {
-  auto cgroup = MakeCgroup();
-  if (!cgroup) GTEST_SKIP() << "no cgroup may be made here";
-  JailSpec spec = Spec({"/bin/sleep", "1000"});
-  spec.cgroup = &*cgroup;
-  auto started = StartJailed(spec);
-  ASSERT_TRUE(started.ok()) << started.error().message();
-  ASSERT_FALSE(started->facts.cgroups.empty());
-  for (const std::string& path : started->facts.cgroups) {
+// A jail in a cgroup of its own, with a program that stays.
+class JailInCgroup : public testing::Test {
+ protected:
+  void SetUp() override {
+    cgroup_ = MakeCgroup();
+    if (!cgroup_) GTEST_SKIP() << "no cgroup may be made here";
+    JailSpec spec = Spec({"/bin/sleep", "1000"});
+    spec.cgroup = &*cgroup_;
+    auto started = StartJailed(spec);
+    ASSERT_TRUE(started.ok()) << started.error().message();
+    started_ = std::move(*started);
+    ASSERT_FALSE(started_->facts.cgroups.empty());
+  }
+  void TearDown() override {
+    if (started_) {
+      KillJailed(*started_);
+      EXPECT_TRUE(ReapJailed(*started_).ok());
+    }
+    if (cgroup_) {
+      EXPECT_TRUE(cgroup_->Remove().ok());
+    }
+  }
+
+  std::optional<sys::Cgroup> cgroup_;
+  std::optional<JailedProcess> started_;
+};
+
+TEST_F(JailInCgroup, IsThereBeforeItsProgram) {
+  for (const std::string& path : started_->facts.cgroups) {
     auto members = sys::ReadFileAt(sys::Cwd(), path + "/cgroup.procs", 1 << 16);
     ASSERT_TRUE(members.ok());
     EXPECT_EQ(std::count(members->begin(), members->end(), '\n'), 2) << path;  // Init and program.
   }
-  KillJailed(*started);
-  EXPECT_TRUE(ReapJailed(*started).ok());
-  EXPECT_TRUE(cgroup->Remove().ok());
 }
 
-TEST(Jail, HasACgroupNamespaceThatBeginsAtItsCgroup) {
-  auto cgroup = MakeCgroup();
-  if (!cgroup) GTEST_SKIP() << "no cgroup may be made here";
-  JailSpec spec = Spec({"/bin/sleep", "1000"});
-  spec.cgroup = &*cgroup;
-  auto started = StartJailed(spec);
-  ASSERT_TRUE(started.ok()) << started.error().message();
-  auto members = sys::ReadFileAt(sys::Cwd(), started->facts.cgroups.at(0) + "/cgroup.procs", 1024);
+TEST_F(JailInCgroup, HasANamespaceThatBeginsThere) {
+  auto members = sys::ReadFileAt(sys::Cwd(), started_->facts.cgroups.at(0) + "/cgroup.procs", 1024);
   ASSERT_TRUE(members.ok());
   std::string seen = Cat("/proc/", Split(*members, '\n').at(0), "/cgroup");
   auto inside = sys::ForkChild([&] {
-    if (::setns(started->pidfd.get(), CLONE_NEWCGROUP) != 0) return 1;
+    if (::setns(started_->pidfd.get(), CLONE_NEWCGROUP) != 0) return 1;
     auto text = sys::ReadFileAt(sys::Cwd(), seen, 1 << 16);
     if (!text || text->empty()) return 2;
     // As from any other place, it would be beneath or beside the root.
@@ -160,9 +171,6 @@ TEST(Jail, HasACgroupNamespaceThatBeginsAtItsCgroup) {
   });
   ASSERT_TRUE(inside.ok());
   EXPECT_EQ(inside->Wait(Deadline::After(std::chrono::seconds(10)))->code, 0);
-  KillJailed(*started);
-  EXPECT_TRUE(ReapJailed(*started).ok());
-  EXPECT_TRUE(cgroup->Remove().ok());
 }
 
 TEST(Jail, ThatCannotEnterItsCgroupIsRefused) {

@@ -47,10 +47,9 @@ std::string Caller(BorrowedFd listener, const sys::AskedCall& call) {
 // where the sandbox writes to the same pipe. None where it cannot be had.
 UniqueFd StderrThatNeverWaits() {
   auto fd = sys::OpenWithoutWaiting(Stderr());
-  if (fd) return *std::move(fd);
   auto info = sys::Stat(Stderr());
-  auto file = info && S_ISREG(info->st_mode) ? sys::Duplicate(Stderr()) : std::move(fd);
-  return file ? *std::move(file) : UniqueFd();
+  if (!fd && info && S_ISREG(info->st_mode)) fd = sys::Duplicate(Stderr());
+  return fd ? *std::move(fd) : UniqueFd();
 }
 
 }  // namespace

@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "image/store/store.h"
-#include "jail/user_namespace.h"
 #include "json/value.h"
 #include "programs/msb/tree_ids.h"
 #include "programs/msb/ui.h"
@@ -71,16 +70,6 @@ Result<void> RunUnpacker(const std::string& what, std::vector<std::string> words
   if (status.signaled)
     return Error(Code::kUnavailable, Cat(what, ": msb-image was killed by signal ", status.code));
   if (status.code != 0) return RefusalOf(what, said);
-  return {};
-}
-
-// Where files of these ids can be made; where there is no such place, there are no such ids from
-// here on.
-UniqueFd EnterIds(ProcessIds& ids) {
-  if (!ids.ids) return {};
-  auto users = jail::MakeUserNamespace(*ids.ids);
-  if (users) return *std::move(users);
-  ids = {std::nullopt, users.error().message()};
   return {};
 }
 

@@ -39,12 +39,18 @@ ProcessIds FindProcessIds() {
   return found;
 }
 
+UniqueFd EnterIds(ProcessIds& ids) {
+  if (!ids.ids) return {};
+  auto users = jail::MakeUserNamespace(*ids.ids);
+  if (users) return *std::move(users);
+  ids = {std::nullopt, users.error().message()};
+  return {};
+}
+
 ProcessIds TryProcessIds() {
   ProcessIds found = FindProcessIds();
-  if (!found.ids) return found;
-  auto users = jail::MakeUserNamespace(*found.ids);
-  if (users) return found;
-  return {std::nullopt, users.error().message()};
+  (void)EnterIds(found);
+  return found;
 }
 
 Result<store::Store> OpenStore(const sandbox::Home& home) {

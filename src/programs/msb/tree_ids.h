@@ -27,7 +27,10 @@ struct ProcessIds {
 };
 // By what the files say; whether the programs may map them shows when they do.
 ProcessIds FindProcessIds();
-// The same, and it was tried: what a run would have.
+// Where files of these ids can be made; where there is no such place, there are no such ids from
+// here on. None of one id.
+UniqueFd EnterIds(ProcessIds& ids);
+// What a run would have: they were entered.
 ProcessIds TryProcessIds();
 
 // The store of the home, able to remove such trees.
