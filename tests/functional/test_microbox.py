@@ -265,6 +265,16 @@ def test_the_record(box):
     assert said["exit"]["kind"] == "not-started" and "not found" in said["error"]["message"]
 
 
+@pytest.mark.parametrize("words", [["--cpus", "1"], ["--cpus", "0", "--memory", "0", "--pids", "0"]], ids=["limited", "no cgroup"])
+def test_processor_time_is_told(box, words):
+    """Of the whole sandbox, also of what the init had to kill."""
+    busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"
+    _, said = record(box, *words, "--timeout", "4s", "--", "sh", "-c", f"({busy}; sleep 1000)", expect=124)
+    assert 20_000 < said["usage"]["cpu_us"] < 4_000_000
+    _, said = record(box, *words, "--", "true")
+    assert 0 < said["usage"]["cpu_us"] < 1_000_000
+
+
 @pytest.mark.root
 def test_memory_is_limited(box):
     done, said = record(box, "--memory", "32M", "--", "sh", "-c", "x=$(cat /dev/zero | tr '\\0' x | head -c 100000000)", expect=137)

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <string>
+#include <vector>
 
 #include "base/text.h"
 #include "programs/microbox/notice.h"
@@ -33,8 +35,17 @@ void RemoveLeftOver(const sys::CgroupHost& host) {
   }
 }
 
+// A hierarchy that only counts processor time costs a start as much as one that limits, and what
+// it counts the kernel tells of a child that has been reaped.
+void LeaveOutWhatOnlyCounts(sys::CgroupHost& host) {
+  std::erase_if(host.hierarchies, [](const sys::CgroupHost::Hierarchy& one) {
+    return !one.v2 && one.controllers == std::vector<std::string>{"cpuacct"};
+  });
+}
+
 Result<sys::Cgroup> MakeCgroup(const Options& options) {
   auto host = TRY(sys::CgroupHost::Find(""));
+  LeaveOutWhatOnlyCounts(host);
   RemoveLeftOver(host);
   std::byte random[4];
   sys::FillRandom(random);

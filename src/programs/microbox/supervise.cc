@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -22,6 +23,17 @@ constexpr int kForwarded[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM,
                               SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT};
 constexpr int kTimedOut = 124, kBySignal = 128;
 constexpr int kDrainTimeout = 10'000;  // Milliseconds.
+
+// Of children that were reaped, and of what they had reaped: of a sandbox, when its init was.
+uint64_t ChildrensCpuNs() {
+  rusage usage{};
+  (void)::getrusage(RUSAGE_CHILDREN, &usage);
+  auto ns = [](const timeval& time) {
+    return (static_cast<uint64_t>(time.tv_sec) * 1'000'000 + static_cast<uint64_t>(time.tv_usec)) *
+           1000;
+  };
+  return ns(usage.ru_utime) + ns(usage.ru_stime);
+}
 
 class Wait {
  public:
@@ -118,6 +130,7 @@ Ending Supervise(const Options& options, const Signals& signals, box::Running& r
   Wait wait(options, signals, running, with);
   wait.Run();
   with.relay.End();
+  uint64_t before = ChildrensCpuNs();
   auto exit = box::Reap(running);
   Ending ending;
   ending.duration = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -127,6 +140,7 @@ Ending Supervise(const Options& options, const Signals& signals, box::Running& r
     auto removed = limits.cgroup->Remove();
     if (!removed) Say(options, removed.error());
   }
+  if (!ending.usage.cpu_ns) ending.usage.cpu_ns = ChildrensCpuNs() - before;
   bool out_of_memory = ending.usage.oom_kills.value_or(0) > 0;
   bool whole = !exit || exit->how == box::Exit::How::kKilledWithJail;
   auto end = [&](Ending::Kind kind, int code, std::string_view said) {
