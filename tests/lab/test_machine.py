@@ -107,6 +107,18 @@ def test_a_second_lab_of_that_name_is_refused(lab):
     assert again.returncode == 125 and b"runs already" in again.stderr
 
 
+@pytest.mark.parametrize("options, fast", [((), False), (("--cpu", "max"), True)])
+def test_fast_strings_are_there_when_asked_for(options, fast):
+    done = tools_lab(*options, "--", "grep", "-c", "-w", "erms", "/proc/cpuinfo")
+    assert done.stdout == (b"1\n" if fast else b"0\n"), done.stderr.decode()
+
+
+@pytest.mark.parametrize("model", ["max,+erms,mem=1", "max;reboot", "1max", ""])
+def test_a_processor_that_is_none_is_refused(model):
+    done = tools_lab("--cpu", model, "--", "true")
+    assert done.returncode == 125 and b"is not a processor of QEMU" in done.stderr
+
+
 def test_without_a_lab_the_remedy_is_named():
     done = tools_lab("run", "--name", "nowhere", "true")
     assert done.returncode == 125

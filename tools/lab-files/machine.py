@@ -72,7 +72,7 @@ def qemu(options, port, shares, disk, console, kernel, server, rate):
     command = [
         "qemu-system-x86_64", "-name", "lab", "-nodefaults", "-no-user-config", "-display", "none",
         "-no-reboot", "-M", machine, "-global", "virtio-mmio.force-legacy=false",
-        "-accel", "tcg,thread=multi", "-cpu", "max,+svm,+npt",
+        "-accel", "tcg,thread=multi", "-cpu", f"{options['cpu']},+svm,+npt",
         "-smp", options["cpus"], "-m", f"{options['memory']}M",
         "-object", f"memory-backend-memfd,id=memory,size={options['memory']}M,share=on",
         "-kernel", kernel, "-initrd", server / "initramfs.cpio", "-append", command_line(options, rate),
