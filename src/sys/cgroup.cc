@@ -138,8 +138,27 @@ Result<void> Cgroup::SetLimits(const CgroupHost& host, const CgroupLimits& limit
     return WriteCgroupFile(dir, "pids.max", Cat(limits.pids));
   };
   pids_limited_ = attempt("pids", limits.pids != 0, set_pids, set_pids);
-  bool any_wanted = limits.memory_bytes != 0 || limits.cpu_milli != 0 || limits.pids != 0;
-  if (any_wanted && !memory_limited_ && !cpu_limited_ && !pids_limited_)
+  bool v1_disks = std::any_of(host.hierarchies.begin(), host.hierarchies.end(),
+                              [](const auto& one) { return HasController(one, kDisksV1); });
+  io_limited_ = attempt(
+      v1_disks ? kDisksV1 : kDisksV2, limits.io_bytes != 0,
+      [&](const UniqueFd& dir) -> Result<void> {
+        for (const DeviceNumber& disk : limits.disks)
+          for (const char* file :
+               {"blkio.throttle.read_bps_device", "blkio.throttle.write_bps_device"})
+            TRY(WriteCgroupFile(dir, file, Cat(disk.Text(), ' ', limits.io_bytes)));
+        return {};
+      },
+      [&](const UniqueFd& dir) -> Result<void> {
+        for (const DeviceNumber& disk : limits.disks)
+          TRY(WriteCgroupFile(
+              dir, "io.max",
+              Cat(disk.Text(), " rbps=", limits.io_bytes, " wbps=", limits.io_bytes)));
+        return {};
+      });
+  bool any_wanted =
+      limits.memory_bytes != 0 || limits.cpu_milli != 0 || limits.pids != 0 || limits.io_bytes != 0;
+  if (any_wanted && !memory_limited_ && !cpu_limited_ && !pids_limited_ && !io_limited_)
     return Error(Code::kFailedPrecondition, Cat("no limit could be set: ", Join(missing_, "; ")))
         .Remedy(host.way == CgroupHost::Way::kPlain
                     ? ""

@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "sys/disk.h"
 
 namespace msb::sys {
 
@@ -24,6 +25,9 @@ struct CgroupLimits {
   uint64_t memory_bytes = 0;  // With swap, where the host counts it.
   uint32_t cpu_milli = 0;     // Thousandths of one CPU.
   uint32_t pids = 0;
+  // A second, of reads and of writes each, on each of these: whole disks, as sys/disk.h finds them.
+  uint64_t io_bytes = 0;
+  std::vector<DeviceNumber> disks;
   // Out of memory, version 2 kills all members: half a machine is of no use to anybody. Version 1
   // kills one process either way.
   bool kill_as_one = true;
@@ -50,8 +54,10 @@ struct CgroupHost {
   // `delegated` is an absolute directory of a cgroup that the user gave us to divide, in version 1
   // its directory in any of the hierarchies: where others have the same path, they are used too.
   // Empty looks for plain cgroup file systems. Fails where systemd owns the tree, or none is
-  // mounted.
-  static Result<CgroupHost> Find(std::string_view delegated);
+  // mounted. The controller of disks costs its own directory in version 1, so it is there for those
+  // who ask.
+  enum class Disks : uint8_t { kLeaveOut, kLimit };
+  static Result<CgroupHost> Find(std::string_view delegated, Disks disks = Disks::kLeaveOut);
 
   // The transient scope `unit`, in which systemd has put this process. Fails when it has not.
   static Result<CgroupHost> OfScope(std::string_view unit);
@@ -59,8 +65,14 @@ struct CgroupHost {
   // when that is no cgroup of version 2.
   static Result<CgroupHost> AtScope(std::string path);
 
+  // For who asked for them and limits none after all.
+  void LeaveDisksOut();
+
   // Ours are its children: nobody else makes any there.
   bool is_ours_alone() const { return way == Way::kScope; }
+
+ private:
+  void Sort(Disks disks);
 };
 
 // Whether systemd runs this host (sd_booted(3)): it alone may then write the upper levels of the
@@ -115,6 +127,7 @@ class Cgroup {
   bool LimitsMemory() const { return memory_limited_; }
   bool LimitsPids() const { return pids_limited_; }
   bool LimitsCpu() const { return cpu_limited_; }
+  bool LimitsIo() const { return io_limited_; }
   // "memory: <why>": limits asked for that the host did not let us set.
   const std::vector<std::string>& missing() const { return missing_; }
 
@@ -130,7 +143,7 @@ class Cgroup {
   std::vector<Place> places_;
   UniqueFd into_fd_;
   std::vector<std::string> missing_;
-  bool memory_limited_ = false, pids_limited_ = false, cpu_limited_ = false;
+  bool memory_limited_ = false, pids_limited_ = false, cpu_limited_ = false, io_limited_ = false;
 };
 
 }  // namespace msb::sys

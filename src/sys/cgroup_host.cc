@@ -26,7 +26,7 @@ constexpr const char* kProcessDoor = "cgroup.procs";
 constexpr std::string_view kSupervisors = "supervisors";
 constexpr std::string_view kSupervisorOfScope = "supervisor";
 constexpr const char* kGiveOne = "give a delegated cgroup: --cgroup DIR";
-constexpr std::string_view kControllers[] = {"memory", "cpu", "pids"};
+constexpr std::string_view kControllers[] = {"memory", "cpu", "pids", kDisksV2};
 
 // The thread that asks is the process. One that cannot be told from more counts as more.
 bool HasOneThread() {
@@ -87,6 +87,10 @@ Result<CgroupHost> FindDelegated(const std::string& given) {
   return host;
 }
 
+bool IsOfDisks(const std::string& controller) {
+  return controller == kDisksV1 || controller == kDisksV2;
+}
+
 // Version 2 offers a controller to children only where the parent says so, one level at a time.
 Result<void> EnableControllers(BorrowedFd dir, const CgroupHost::Hierarchy& hierarchy) {
   Result<void> first;
@@ -141,22 +145,44 @@ Result<UniqueFd> EnsureOurCgroups(const CgroupHost& host, const CgroupHost::Hier
   return ours;
 }
 
-Result<CgroupHost> CgroupHost::Find(std::string_view delegated) {
-  if (!delegated.empty()) return FindDelegated(std::string(delegated));
+Result<CgroupHost> CgroupHost::Find(std::string_view delegated, Disks disks) {
+  if (!delegated.empty()) {
+    CgroupHost given = TRY(FindDelegated(std::string(delegated)));
+    given.Sort(disks);
+    return given;
+  }
   if (SystemdOwnsCgroups())
     return Error(Code::kFailedPrecondition, "systemd owns the cgroup tree").Remedy(kGiveOne);
   CgroupHost host;
   host.hierarchies = CgroupHierarchies(TRY(Mounts()));
   for (Hierarchy& hierarchy : host.hierarchies)
     if (hierarchy.v2) hierarchy.controllers = OfferedControllers(hierarchy.root);
+  host.Sort(disks);
   std::erase_if(host.hierarchies, [](const Hierarchy& hierarchy) {
-    return !HasController(hierarchy, "memory") && !HasController(hierarchy, "cpu") &&
-           !HasController(hierarchy, "pids") && !HasController(hierarchy, "cpuacct");
+    return !hierarchy.v2 ? hierarchy.controllers.empty()
+                         : std::none_of(std::begin(kControllers), std::end(kControllers),
+                                        [&](auto one) { return HasController(hierarchy, one); });
   });
   if (host.hierarchies.empty())
     return Error(Code::kFailedPrecondition,
                  "no cgroup file system with memory, cpu or pids is mounted");
   return host;
+}
+
+void CgroupHost::Sort(Disks disks) {
+  if (disks == Disks::kLeaveOut) return LeaveDisksOut();
+  // ListOurs() looks in the first, in which a cgroup without limits on disks is too.
+  std::stable_partition(hierarchies.begin(), hierarchies.end(), [](const Hierarchy& hierarchy) {
+    return hierarchy.v2 ||
+           !std::all_of(hierarchy.controllers.begin(), hierarchy.controllers.end(), IsOfDisks);
+  });
+}
+
+void CgroupHost::LeaveDisksOut() {
+  for (Hierarchy& hierarchy : hierarchies) std::erase_if(hierarchy.controllers, IsOfDisks);
+  std::erase_if(hierarchies, [](const Hierarchy& hierarchy) {
+    return !hierarchy.v2 && hierarchy.controllers.empty();
+  });
 }
 
 Result<CgroupHost> CgroupHost::OfScope(std::string_view unit) {
@@ -182,6 +208,7 @@ Result<CgroupHost> CgroupHost::AtScope(std::string path) {
   host.way = Way::kScope;
   std::vector<std::string> controllers = OfferedControllers(path);
   host.hierarchies.push_back({std::move(path), std::move(controllers), true});
+  host.LeaveDisksOut();
   return host;
 }
 

@@ -13,7 +13,8 @@ namespace {
 
 // Options of version 1 that are not controllers; "name=systemd" and the like have a '='.
 bool IsController(std::string_view option) {
-  for (std::string_view known : {"memory", "cpu", "cpuacct", "pids"})
+  constexpr std::string_view kKnown[] = {"memory", "cpu", "cpuacct", "pids", kDisksV1};
+  for (std::string_view known : kKnown)
     if (option == known) return true;
   return false;
 }

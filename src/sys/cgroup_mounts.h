@@ -29,5 +29,7 @@ Result<UniqueFd> OpenOurCgroups(const CgroupHost& host, const CgroupHost::Hierar
 Result<UniqueFd> EnsureOurCgroups(const CgroupHost& host, const CgroupHost::Hierarchy& hierarchy,
                                   bool* made);
 inline constexpr std::string_view kOurCgroups = "microsandbox";
+// The controller of disks.
+inline constexpr std::string_view kDisksV1 = "blkio", kDisksV2 = "io";
 
 }  // namespace msb::sys

@@ -25,6 +25,25 @@ TEST(CgroupMounts, FindsEachHierarchyOfVersion1AndItsControllers) {
   EXPECT_FALSE(found[1].v2);
 }
 
+TEST(CgroupMounts, KnowsTheHierarchyOfDisks) {
+  auto found = CgroupHierarchies("36 35 0:27 / /c/blkio rw - cgroup cgroup rw,blkio\n");
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_THAT(found[0].controllers, ElementsAre("blkio"));
+}
+
+TEST(CgroupHost, LeavesDisksOutOfBothVersions) {
+  CgroupHost host;
+  host.hierarchies = {{"/v1/blkio", {"blkio"}},
+                      {"/v1/memory", {"memory"}},
+                      {"/v2", {"io", "cpu"}, true},
+                      {"/mixed", {"blkio", "pids"}}};
+  host.LeaveDisksOut();
+  ASSERT_EQ(host.hierarchies.size(), 3u);
+  EXPECT_EQ(host.hierarchies[0].root, "/v1/memory");
+  EXPECT_THAT(host.hierarchies[1].controllers, ElementsAre("cpu"));
+  EXPECT_THAT(host.hierarchies[2].controllers, ElementsAre("pids"));
+}
+
 TEST(CgroupMounts, FindsVersion2) {
   auto found = CgroupHierarchies("30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate");
   ASSERT_EQ(found.size(), 1u);

@@ -316,6 +316,24 @@ def test_processes_are_limited(box):
     assert "fork" in done.stderr
 
 
+@pytest.mark.root
+def test_what_a_disk_gives_is_limited(box, tree):
+    """Three megabytes that are not in the page cache, one a second."""
+    with tempfile.NamedTemporaryFile(dir=tree.parent) as file:
+        file.write(os.urandom(3 << 20))
+        file.flush()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        done, said = record(box, "--io-bps", "1M", "--mount-ro", f"{file.name}:/file", "--", "sh", "-c", "cat /file >/dev/null")
+    if "io: cgroup" not in said["limits"]:
+        assert "not enforced:" in done.stderr
+        pytest.skip(done.stderr.strip())
+    assert said["usage"]["duration_ms"] >= 1500
+    version_1 = "version 1 cgroups limit what is read" in done.stderr
+    box("--io-bps", "1M", "--require-limits", "--", "true", expect=125 if version_1 else 0)
+    assert "no disk of its own" in box("--io-bps", "1M", "--mount-ro", "/proc/bus:/m", "--", "true").stderr
+
+
 def test_limits_that_cannot_be_set_are_told(box):
     if os.geteuid() == 0:
         return  # It can set them: test_memory_is_limited.

@@ -179,6 +179,7 @@ void NameLimits(const Spec& spec, Facts& facts) {
   name("memory", spec.cgroup != nullptr && spec.cgroup->LimitsMemory());
   name("cpu", spec.cgroup != nullptr && spec.cgroup->LimitsCpu());
   name("pids", spec.cgroup != nullptr && spec.cgroup->LimitsPids());
+  name("io", spec.cgroup != nullptr && spec.cgroup->LimitsIo());
 }
 
 // `because`: as FindMoreIds() takes it; set when it is those ids that failed, and all was undone.

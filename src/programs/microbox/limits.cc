@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -35,23 +36,45 @@ void RemoveLeftOver(const sys::CgroupHost& host) {
   }
 }
 
-// A hierarchy that only counts processor time costs a start as much as one that limits, and what
-// it counts the kernel tells of a child that has been reaped.
-void LeaveOutWhatOnlyCounts(sys::CgroupHost& host) {
+// A hierarchy costs a start as much when it limits nothing. What the one that counts processor time
+// counts, the kernel tells of a child that has been reaped.
+void LeaveOutWhatLimitsNothing(sys::CgroupHost& host, const Options& options) {
+  if (options.io_bytes == 0) host.LeaveDisksOut();
   std::erase_if(host.hierarchies, [](const sys::CgroupHost::Hierarchy& one) {
     return !one.v2 && one.controllers == std::vector<std::string>{"cpuacct"};
   });
 }
 
-Result<sys::Cgroup> MakeCgroup(const Options& options) {
-  auto host = TRY(sys::CgroupHost::Find(""));
-  LeaveOutWhatOnlyCounts(host);
+// Of what the sandbox reaches; `missing` names what lies on none.
+std::vector<sys::DeviceNumber> FindDisks(const Options& options,
+                                         std::vector<std::string>& missing) {
+  std::set<sys::DeviceNumber> disks;
+  std::vector<std::string> paths;
+  if (options.spec.root == box::RootKind::kHost) paths.emplace_back("/");
+  if (options.spec.root == box::RootKind::kDirectory) paths.push_back(options.spec.root_directory);
+  for (const box::Bind& bind : options.spec.binds) paths.push_back(bind.source);
+  for (const std::string& path : paths) {
+    auto disk = sys::DiskOf(path);
+    if (!disk)
+      missing.push_back(Cat("--io-bps: ", disk.error().message()));
+    else if (*disk)
+      disks.insert(**disk);
+  }
+  return {disks.begin(), disks.end()};
+}
+
+Result<sys::Cgroup> MakeCgroup(const Options& options, std::vector<sys::DeviceNumber> disks) {
+  auto host = TRY(sys::CgroupHost::Find("", sys::CgroupHost::Disks::kLimit));
   RemoveLeftOver(host);
+  LeaveOutWhatLimitsNothing(host, options);
   std::byte random[4];
   sys::FillRandom(random);
-  return sys::Cgroup::Create(
-      host, Cat(kPrefix, ::getpid(), "-", Hex(random)),
-      {.memory_bytes = options.memory_bytes, .cpu_milli = options.cpu_milli, .pids = options.pids});
+  return sys::Cgroup::Create(host, Cat(kPrefix, ::getpid(), "-", Hex(random)),
+                             {.memory_bytes = options.memory_bytes,
+                              .cpu_milli = options.cpu_milli,
+                              .pids = options.pids,
+                              .io_bytes = disks.empty() ? 0 : options.io_bytes,
+                              .disks = std::move(disks)});
 }
 
 Error NotEnforced(std::string_view what) {
@@ -63,13 +86,25 @@ Error NotEnforced(std::string_view what) {
 
 Limits TryLimits(const Options& options) {
   Limits limits;
-  if (options.memory_bytes == 0 && options.cpu_milli == 0 && options.pids == 0) return limits;
-  auto cgroup = MakeCgroup(options);
+  if (options.memory_bytes == 0 && options.cpu_milli == 0 && options.pids == 0 &&
+      options.io_bytes == 0)
+    return limits;
+  std::vector<std::string> missing;
+  std::vector<sys::DeviceNumber> disks;
+  if (options.io_bytes != 0) disks = FindDisks(options, missing);
+  auto cgroup = MakeCgroup(options, std::move(disks));
   if (!cgroup) {
-    limits.missing = Cat("--memory, --cpus and --pids: ", cgroup.error().message());
+    limits.missing =
+        Cat("--memory, --cpus", options.io_bytes != 0 ? ", --pids and --io-bps: " : " and --pids: ",
+            cgroup.error().message());
     return limits;
   }
-  limits.missing = Join(cgroup->missing(), "; ");
+  // Documentation/admin-guide/cgroup-v1/blkio-controller.rst: what is written through the page
+  // cache is nobody's.
+  if (cgroup->LimitsIo() && cgroup->has_v1())
+    missing.emplace_back("--io-bps: version 1 cgroups limit what is read, and direct writes only");
+  missing.insert(missing.end(), cgroup->missing().begin(), cgroup->missing().end());
+  limits.missing = Join(missing, "; ");
   limits.cgroup = std::move(*cgroup);
   return limits;
 }

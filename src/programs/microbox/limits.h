@@ -19,7 +19,7 @@ struct Limits {
 };
 
 inline constexpr std::string_view kLimitsRemedy =
-    "run it as root where the cgroup file systems are mounted";
+    "run it as root where the cgroup file systems are mounted (--io-bps: of version 2)";
 
 // What this host enforces. First takes away what killed runs left.
 Limits TryLimits(const Options& options);

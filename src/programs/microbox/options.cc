@@ -286,6 +286,11 @@ constexpr Option kOptions[] = {
        p.options.pids = TRY(Count(v));
        return {};
      }},
+    {"io-bps", "SIZE", "bytes a second read, and written, on each disk (0: no limit)",
+     [](Parser& p, std::string_view v) -> Result<void> {
+       p.options.io_bytes = v == "0" ? 0 : TRY(ParseSize(v));
+       return {};
+     }},
     {"rlimit", "NAME=SOFT[:HARD]", "a limit of setrlimit(2) (core=0), again for more",
      [](Parser& p, std::string_view v) -> Result<void> {
        p.options.spec.limits.push_back(TRY(ParseResourceLimit(v)));

@@ -30,6 +30,7 @@ struct Options {
   uint32_t cpu_milli = 1000;   // 0: unlimited, as are the others.
   uint64_t memory_bytes = kGiB;
   uint32_t pids = 4096;
+  uint64_t io_bytes = 0;  // A second, read and written each, on each disk that the sandbox reaches.
   bool require_limits = false;
   bool storage_given = false;            // The spec's storage is the user's and not the default.
   std::string name;                      // Empty: none.
