@@ -13,6 +13,9 @@ namespace msb::sandbox {
 namespace {
 
 constexpr size_t kMaxLine = 300;
+// Registers and call traces that follow the line of a panic or an oops: 4 to 6 KiB a report, and an
+// oops may be followed by the panic that it leads to.
+constexpr size_t kReport = 16 * 1024;
 
 std::string CleanLine(std::string_view line) {
   while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
@@ -39,22 +42,15 @@ std::string ConsoleRing::Content() const {
 
 std::optional<std::string> ConsoleRing::PanicLine() const {
   std::string content = Content();
+  std::string_view last = content;
+  if (last.size() > kReport) last.remove_prefix(last.size() - kReport);
   for (std::string_view mark : {"Kernel panic - not syncing", "Oops:", "BUG: "}) {
-    size_t at = content.rfind(mark);
-    if (at == std::string::npos) continue;
-    size_t end = content.find('\n', at);
-    return CleanLine(std::string_view(content).substr(at, end - at));
+    size_t at = last.rfind(mark);
+    if (at == std::string_view::npos) continue;
+    size_t end = last.find('\n', at);
+    return CleanLine(last.substr(at, end - at));
   }
   return std::nullopt;
-}
-
-bool ConsoleRing::EndsHalted() const {
-  constexpr size_t kLastLine = 64;
-  std::string end;
-  for (size_t i = std::min(kLastLine, ring_.size()); i > 0; i--)
-    end += static_cast<char>(ring_[(next_ + ring_.size() - i) % ring_.size()]);
-  return end.find("reboot: System halted") != std::string::npos ||
-         end.find("reboot: Power down") != std::string::npos;
 }
 
 std::string ConsoleRing::Tail(size_t lines) const {

@@ -23,11 +23,9 @@ class ConsoleRing {
   std::string Content() const;
   // Bytes ever appended.
   uint64_t total() const { return total_; }
-  // The last line that reports a kernel panic, escaped; nullopt: none.
+  // The last line that reports a kernel panic, escaped; nullopt: none near the end. A hint:
+  // whatever may open /dev/console can write the same.
   std::optional<std::string> PanicLine() const;
-  // The kernel said at the very end that it has halted: a machine without ACPI cannot power off,
-  // and would idle for ever.
-  bool EndsHalted() const;
   // The last lines, escaped, joined by " | "; empty when there are none.
   std::string Tail(size_t lines) const;
 

@@ -185,15 +185,20 @@ TEST(ConsoleRing, FindsThePanicAndTheTailAndEscapesBoth) {
   EXPECT_EQ(ring.Tail(2), "two\\x1b]0;x\\x07 | [1.5] Kernel panic - not syncing: VFS: no root");
 }
 
-TEST(ConsoleRing, KnowsAHaltedKernelByItsLastLine) {
-  ConsoleRing ring(100);
-  EXPECT_FALSE(ring.EndsHalted());
-  ring.Append(AsBytes(std::string(90, 'x') + "[ 3.1] reboot: System hal"));
-  EXPECT_FALSE(ring.EndsHalted());
-  ring.Append(AsBytes("ted\r\n"));
-  EXPECT_TRUE(ring.EndsHalted());
-  ring.Append(AsBytes(std::string(64, 'y')));
-  EXPECT_FALSE(ring.EndsHalted());
+TEST(ConsoleRing, NamesThePanicRatherThanTheOopsAndTheLastOfEach) {
+  ConsoleRing ring;
+  ring.Append(AsBytes("BUG: first\nBUG: second\n"));
+  EXPECT_EQ(ring.PanicLine(), "BUG: second");
+  ring.Append(AsBytes("Oops: 0002 [#1]\nKernel panic - not syncing: Fatal exception\n"));
+  ring.Append(AsBytes(std::string(8000, 'x') + "\nOops: while dumping"));
+  EXPECT_EQ(ring.PanicLine(), "Kernel panic - not syncing: Fatal exception");
+}
+
+TEST(ConsoleRing, TroubleOfLongAgoIsNoPanicAtTheEnd) {
+  ConsoleRing ring;
+  ring.Append(AsBytes("Kernel panic - not syncing: long ago\n"));
+  ring.Append(AsBytes(std::string(20'000, 'x') + "\n"));
+  EXPECT_FALSE(ring.PanicLine().has_value());
 }
 
 TEST(QemuMonitor, KnowsItsEventsAndNoOthers) {

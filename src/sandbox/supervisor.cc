@@ -209,10 +209,6 @@ void Supervisor::OnConsole() {
   }
   auto bytes = std::span<const std::byte>(buffer).first(*count);
   console_.Append(bytes);
-  if (console_.EndsHalted())
-    Conclude(stop_asked_
-                 ? Outcome{.kind = OutcomeKind::kStopped, .detail = "stopped on request"}
-                 : Outcome{.kind = OutcomeKind::kMachineDied, .detail = "the guest halted itself"});
   if (!parts_.spec.debug_console) return;
   std::string text = ConsoleText(AsText(bytes));
   // A reader that does not keep up loses some: only what a pipe takes at once is written (pipe(7):

@@ -107,7 +107,8 @@ class Supervisor : private Relay::Owner, private Backend::Watcher {
   bool exec_started_ = false;
   bool stop_asked_ = false;
   std::optional<MachineEnd> machine_end_;
-  bool channel_seen_ = false;  // The guest has opened its end of the agent channel.
+  bool channel_seen_ = false;    // The guest has opened its end of the agent channel.
+  bool channel_closed_ = false;  // And has closed it since.
   bool console_ended_ = false;
   bool agent_ended_ = false;
   bool finished_ = false;

@@ -294,6 +294,66 @@ TEST_F(SupervisorTest, GuestThatClosesItsChannelForGoodHasHalted) {
   EXPECT_THAT(first_.outcome->detail, HasSubstr("halted"));
 }
 
+TEST_F(SupervisorTest, WhatTheConsoleSaysEndsNoMachine) {
+  Start();
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  for (std::string said : {"reboot: System halted\r\n", "reboot: Power down\r\n",
+                           "Kernel panic - not syncing: says a command\r\n"}) {
+    machine_->Print(said);
+    auto read = [&] {
+      first_.console.clear();
+      first_.console_told = false;
+      first_.client->RequestConsole();
+      (void)Until([&] { return first_.console_told || first_.outcome; });
+      return first_.console.ends_with(said) || first_.outcome;
+    };
+    ASSERT_TRUE(Until(read));
+    uint32_t exec = first_.client->OpenExec(Exec({"true"}));
+    ASSERT_TRUE(Until([&] { return first_.ends.contains(exec) || first_.outcome; }));
+    ASSERT_FALSE(first_.outcome.has_value()) << first_.outcome->detail;
+  }
+}
+
+TEST_F(SupervisorTest, TroubleOnTheConsoleDoesNotExplainAGoodbye) {
+  Start();
+  uint32_t exec = first_.client->OpenExec(Exec({"true"}));
+  ASSERT_TRUE(Until([&] { return first_.ends.contains(exec); }));
+  machine_->Print("[  1.0] BUG: a harmless one\r\n");
+  agent().Send({.type = protocol::Type::kGoodbye}, AsBytes("poweroff by root"));
+  machine_->Die("reset", true);
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_EQ(first_.outcome->detail, "the guest powered itself off: poweroff by root");
+}
+
+TEST_F(SupervisorTest, TroubleOnTheConsoleDoesNotExplainAnOrderlyReset) {
+  Start();
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  machine_->watcher()->OnGuestChannel(true);
+  machine_->Print("[  1.0] Oops: 0002 [#1]\r\n");
+  machine_->watcher()->OnGuestChannel(false);
+  machine_->Die("the guest has reset", true);
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_EQ(first_.outcome->detail, "the guest has reset");
+}
+
+TEST_F(SupervisorTest, TroubleOnTheConsoleDoesNotExplainAHalt) {
+  Start();
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  machine_->Print("[  1.0] BUG: a harmless one\r\n");
+  machine_->watcher()->OnGuestChannel(false);
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_EQ(first_.outcome->detail, "the guest halted itself");
+}
+
+TEST_F(SupervisorTest, TroubleOnTheConsoleDoesNotExplainAMachineThatWasKilled) {
+  Start();
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  machine_->Print("[  1.0] BUG: a harmless one\r\n");
+  machine_->Die("QEMU was killed by signal 9", false);
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_EQ(first_.outcome->detail, "QEMU was killed by signal 9");
+}
+
 TEST_F(SupervisorTest, TimeoutEndsTheSandbox) {
   SandboxSpec spec;
   spec.timeout = milliseconds(100);

@@ -51,10 +51,13 @@ void Supervisor::OnHostStorageFull() {
             .detail = "the host has no space left for the sandbox's disk"});
 }
 
-// A kernel that halts closes the channel and then idles for ever: without ACPI it cannot power off.
-// An agent that lost the thread closes and opens it again.
+// A kernel that halts resets the channel's device and then idles for ever: without ACPI it cannot
+// power off. The console tells nothing of it: its device is reset too before the kernel says so,
+// and any command may write what a kernel would. An agent that lost the thread closes and opens the
+// channel again.
 void Supervisor::OnGuestChannel(bool open) {
   channel_seen_ = channel_seen_ || open;
+  channel_closed_ = !open;
   channel_timer_.Cancel();
   if (open || !relay_->hello_received() || outcome_) return;
   channel_timer_ = loop_.After(kReopenGrace, [this] {
@@ -87,14 +90,19 @@ void Supervisor::Finish() {
 Outcome Supervisor::Diagnose(const MachineEnd& end) const {
   if (stop_asked_) return {.kind = OutcomeKind::kStopped, .detail = "stopped on request"};
   std::string why = end.detail;
-  if (auto panic = console_.PanicLine()) {
-    why = Cat("guest kernel: ", *panic);
-  } else if (said_goodbye_) {
+  // A panic resets the machine, and its devices not before: one that was killed, or met an error of
+  // KVM, has its own reason, and a kernel that was asked to end has closed the channel. Where the
+  // machine's own end is still to come nothing is known but the console.
+  bool may_have_panicked = (end.by_guest || !machine_end_) && !channel_closed_;
+  auto killed_for_memory = [&] {
+    return !end.by_guest && parts_.cgroup && parts_.cgroup->Usage().oom_kills.value_or(0) > 0;
+  };
+  if (said_goodbye_) {
     why = Cat("the guest powered itself off: ", goodbye_);
-  } else if (parts_.cgroup) {
-    auto usage = parts_.cgroup->Usage();
-    if (!end.by_guest && usage.oom_kills.value_or(0) > 0)
-      why = "the machine used more memory of the host than its cgroup allows";
+  } else if (killed_for_memory()) {
+    why = "the machine used more memory of the host than its cgroup allows";
+  } else if (auto panic = console_.PanicLine(); panic && may_have_panicked) {
+    why = Cat("guest kernel: ", *panic);
   }
   // The agent says hello before the root is whole: a guest that gives up before the first command
   // has not started either.

@@ -31,6 +31,7 @@ REASONS = {
     "test_cli_run.py::test_the_machine_dying_under_a_program_is_120": KERNEL,
     "test_inside.py::test_a_panic_is_named": KERNEL,
     "test_inside.py::test_a_reset_from_inside_is_a_machine_that_died": KERNEL,
+    "test_inside.py::test_what_a_command_writes_to_the_console_ends_nothing": CONSOLE,
     "test_lifetimes.py::test_a_guest_that_powers_off_is_reported_as_such": KERNEL,
     "test_inside.py::test_user_namespaces_and_mounts_in_them_work": "nested user namespaces are refused on process",
     "test_inside.py::test_cgroups_and_container_stores_are_there": CGROUPS,
