@@ -16,6 +16,28 @@
 
 namespace msb::jail {
 
+namespace {
+
+constexpr uint64_t kAlways = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+
+// Tried, with a child that ends at once.
+bool CanCloneWith(uint64_t namespaces) {
+  clone_args args;
+  std::memset(&args, 0, sizeof args);
+  int pidfd = -1;
+  args.flags = CLONE_PIDFD | kAlways | namespaces;
+  args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+  args.exit_signal = SIGCHLD;
+  long pid = ::syscall(SYS_clone3, &args, sizeof args);
+  if (pid == 0) ::_exit(0);
+  if (pid == -1) return false;
+  UniqueFd child(pidfd);
+  (void)sys::Reap(child, Deadline::Never());
+  return true;
+}
+
+}  // namespace
+
 Result<InitChannels> InitChannels::Create() {
   InitChannels channels;
   channels.report = TRY(sys::MakePipe());
@@ -46,7 +68,7 @@ Result<ClonedInit> CloneInit(uint64_t more, const sys::Cgroup* cgroup) {
   clone_args args;
   std::memset(&args, 0, sizeof args);
   int pidfd = -1;
-  args.flags = CLONE_PIDFD | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | more;
+  args.flags = CLONE_PIDFD | kAlways | more;
   if (cgroup != nullptr && cgroup->into_fd()) {
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = static_cast<uint64_t>(cgroup->into_fd().get());
@@ -57,8 +79,8 @@ Result<ClonedInit> CloneInit(uint64_t more, const sys::Cgroup* cgroup) {
   if (pid != -1) return ClonedInit{static_cast<int>(pid), UniqueFd(pidfd)};
   int err = errno;
   // cgroups(7), "Delegation containment": who moves a process must be able to write to the lowest
-  // cgroup that has both places below it.
-  if (err == EACCES && (args.flags & CLONE_INTO_CGROUP) != 0)
+  // cgroup that has both places below it. A security module says the same of namespaces.
+  if (err == EACCES && (args.flags & CLONE_INTO_CGROUP) != 0 && CanCloneWith(more))
     return Error::Errno("clone3 into the cgroup", err)
         .Remedy("run it in a child of the delegated cgroup, or give one that is beside yours");
   return Error::Errno("clone3 with namespaces", err)

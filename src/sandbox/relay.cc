@@ -20,6 +20,14 @@ constexpr uint32_t kMaxReconnects = 64;
 
 }  // namespace
 
+void Refuse(BorrowedFd client, const Error& error) {
+  std::vector<std::byte> out;
+  protocol::AppendFrame(out, {.type = protocol::Type::kHello}, Encode(protocol::Hello{}));
+  protocol::AppendFrame(out, {.type = protocol::Type::kError}, Encode(protocol::ToBody(error)));
+  // A client that has gone needs no answer.
+  (void)sys::SendSome(client, out);
+}
+
 Relay::Relay(event::Loop& loop, Owner& owner) : loop_(loop), owner_(owner) {}
 Relay::~Relay() = default;
 
@@ -35,8 +43,13 @@ Result<std::unique_ptr<Relay>> Relay::Create(event::Loop& loop, UniqueFd agent, 
 // Connections.
 
 Result<Relay::ConnectionId> Relay::AddConnection(UniqueFd socket) {
-  if (connections_.size() >= kMaxConnections)
-    return Error(Code::kResourceExhausted, Cat("more than ", kMaxConnections, " connections"));
+  if (connections_.size() >= kMaxConnections) {
+    auto full = Error(Code::kResourceExhausted,
+                      Cat("the sandbox has ", kMaxConnections, " connections, as many as it takes"))
+                    .Remedy("wait for some of the commands in it to end");
+    Refuse(socket, full);
+    return full;
+  }
   ConnectionId id = next_connection_++;
   auto connection = std::make_unique<Connection>(*this, id);
   connection->socket = TRY(FrameSocket::Create(loop_, std::move(socket), *connection));

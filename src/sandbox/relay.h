@@ -29,6 +29,9 @@
 
 namespace msb::sandbox {
 
+// What a client hears that gets no connection: a hello, and why.
+void Refuse(BorrowedFd client, const Error& error);
+
 class Relay {
  public:
   using ConnectionId = uint64_t;
@@ -61,7 +64,7 @@ class Relay {
   static Result<std::unique_ptr<Relay>> Create(event::Loop& loop, UniqueFd agent, Owner& owner);
   ~Relay();
 
-  // kResourceExhausted when there are too many.
+  // kResourceExhausted when there are too many; whoever is at the other end has then been told.
   Result<ConnectionId> AddConnection(UniqueFd socket);
   size_t connections() const { return connections_.size(); }
   bool hello_received() const { return hello_received_; }

@@ -12,6 +12,8 @@ constexpr size_t kMaxExecs = 1024;
 constexpr size_t kMaxPings = 1024;                 // Of one connection, unanswered.
 constexpr size_t kMaxPingsInAll = 16 * kMaxPings;  // Of connections that have gone, too.
 constexpr size_t kMaxPingBody = 4096;
+// Of a connection that asks for more: a console is sixteen thousand times its request.
+constexpr size_t kMaxUnreadAnswers = size_t{4} << 20;
 
 Error Fault(std::string what) { return Error(Code::kInvalidArgument, std::move(what)); }
 
@@ -146,6 +148,9 @@ Result<void> Relay::OnClientFrame(Connection& from, const protocol::Frame& frame
   } else {
     return Fault(Cat("frame of type ", static_cast<uint8_t>(header.type), " from a client"));
   }
+  bool answered = request.what == Request::What::kStatus || request.what == Request::What::kConsole;
+  if (answered && from.socket->queued() > kMaxUnreadAnswers)
+    return Error(Code::kResourceExhausted, "asks for more than it reads");
   owner_.OnRequest(from.id, request);
   return {};
 }

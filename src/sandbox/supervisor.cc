@@ -140,19 +140,23 @@ void Supervisor::OnSignal() {
 }
 
 void Supervisor::AskToStop(std::chrono::milliseconds grace) {
-  if (outcome_ || stop_asked_) return;
+  if (outcome_) return;
   if (!relay_->hello_received() || grace.count() == 0) {
     Conclude({.kind = OutcomeKind::kStopped, .detail = "stopped on request"});
     return;
   }
-  stop_asked_ = true;
-  parts_.state.state = State::kStopping;
-  relay_->Close(Error(Code::kFailedPrecondition, "the sandbox is stopping"));
-  relay_->ShutDownGuest();
+  // Who asks again may be in more of a hurry, and never in less.
+  auto deadline = Clock::now() + grace;
+  if (stop_asked_ && deadline >= stop_deadline_) return;
+  stop_deadline_ = deadline;
   grace_timer_ = loop_.After(grace, [this, grace] {
     Conclude({.kind = OutcomeKind::kStopped,
               .detail = Cat("killed: it did not stop within ", FormatDuration(grace))});
   });
+  if (std::exchange(stop_asked_, true)) return;
+  parts_.state.state = State::kStopping;
+  relay_->Close(Error(Code::kFailedPrecondition, "the sandbox is stopping"));
+  relay_->ShutDownGuest();
   SaveState(Record::Durability::kNone);
 }
 

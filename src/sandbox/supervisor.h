@@ -106,6 +106,7 @@ class Supervisor : private Relay::Owner, private Backend::Watcher {
   bool said_goodbye_ = false;
   bool exec_started_ = false;
   bool stop_asked_ = false;
+  Clock::time_point stop_deadline_;  // When it was.
   std::optional<MachineEnd> machine_end_;
   bool channel_seen_ = false;    // The guest has opened its end of the agent channel.
   bool channel_closed_ = false;  // And has closed it since.

@@ -371,6 +371,25 @@ TEST_F(SupervisorTest, StopAsksTheGuestFirstAndKillsAfterTheGrace) {
   EXPECT_THAT(first_.outcome->detail, HasSubstr("did not stop within"));
 }
 
+TEST_F(SupervisorTest, OfTwoWhoAskToStopTheOneInMoreOfAHurryIsHeard) {
+  Start();
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  first_.client->Stop(std::chrono::minutes(60));
+  first_.client->Stop(milliseconds(100));
+  first_.client->Stop(std::chrono::minutes(30));
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_THAT(first_.outcome->detail, HasSubstr("did not stop within 100"));
+}
+
+TEST_F(SupervisorTest, StopWithoutGraceIsAtOnceWhoeverAskedBefore) {
+  Start();
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  first_.client->Stop(std::chrono::minutes(60));
+  first_.client->Stop(milliseconds(0));
+  ASSERT_TRUE(Until([&] { return first_.outcome.has_value(); }));
+  EXPECT_EQ(first_.outcome->kind, OutcomeKind::kStopped);
+}
+
 TEST_F(SupervisorTest, StopOfAGuestThatObeysIsClean) {
   Start();
   ASSERT_TRUE(Until([&] { return first_.ready; }));
@@ -519,6 +538,53 @@ TEST_F(SupervisorTest, FaultOfAClientEndsItsConnectionOnly) {
   EXPECT_THAT(answer, HasSubstr("from a client"));
   uint32_t exec = first_.client->OpenExec(Exec({"true"}));
   EXPECT_TRUE(Until([&] { return first_.ends.contains(exec); }));
+}
+
+TEST_F(SupervisorTest, WhoeverFindsNoRoomHearsWhy) {
+  Start();
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  std::vector<UniqueFd> others;
+  std::string answer;
+  for (int i = 0; i < 200 && answer.empty(); i++) {
+    others.push_back(*sys::ConnectAt(record_dir_, kControlSocket));
+    ASSERT_TRUE(sys::SetNonBlocking(others.back(), true).ok());
+    std::byte buffer[4096];
+    Result<size_t> count = Error::Errno("nothing", EAGAIN);
+    ASSERT_TRUE(Until([&] { return count || (count = sys::ReadSome(others.back(), buffer)); }));
+    std::string said(AsText(std::span(buffer).first(*count)));
+    if (said.find("as many as it takes") != std::string::npos) answer = said;
+  }
+  EXPECT_THAT(answer, HasSubstr("wait for some of the commands"));
+  others.clear();
+  for (int i = 0; i < 20; i++) (void)loop_->RunOnce(Deadline::After(milliseconds(10)));
+  TestClient second;
+  Connect(second);
+  EXPECT_TRUE(Until([&] { return second.ready; }));
+}
+
+TEST_F(SupervisorTest, WhoeverAsksForMoreThanHeReadsIsLetGo) {
+  Start();
+  ASSERT_TRUE(Until([&] { return first_.ready; }));
+  std::string line(1023, 'x');
+  for (int i = 0; i < 300; i++) {
+    machine_->Print(line + "\n");
+    (void)loop_->RunOnce(Deadline::After(milliseconds(20)));
+  }
+  auto socket = *sys::ConnectAt(record_dir_, kControlSocket);
+  std::vector<std::byte> bytes;
+  protocol::AppendFrame(bytes, {.type = Type::kHello}, Encode(protocol::Hello{}));
+  for (int i = 0; i < 1000; i++) protocol::AppendFrame(bytes, {.type = Type::kConsoleRequest});
+  ASSERT_TRUE(sys::SetNonBlocking(socket, true).ok());
+  ASSERT_TRUE(sys::WriteAll(socket, bytes).ok());
+  for (int i = 0; i < 50; i++) (void)loop_->RunOnce(Deadline::After(milliseconds(10)));
+  size_t received = 0;
+  ASSERT_TRUE(Until([&] {
+    std::vector<std::byte> buffer(1 << 20);
+    auto count = sys::ReadSome(socket, buffer);
+    if (count) received += *count;
+    return count ? *count == 0 : count.error().sys_errno() != EAGAIN;
+  }));
+  EXPECT_LT(received, size_t{6} << 20);
 }
 
 }  // namespace

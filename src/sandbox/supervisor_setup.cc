@@ -160,15 +160,6 @@ Result<std::unique_ptr<Supervisor>> SetUp(event::Loop& loop, SupervisorInput& in
   return supervisor;
 }
 
-// The client learns why, as it would on any connection.
-void Tell(BorrowedFd control, const Error& error) {
-  std::vector<std::byte> out;
-  protocol::AppendFrame(out, {.type = protocol::Type::kHello}, Encode(protocol::Hello{}));
-  protocol::AppendFrame(out, {.type = protocol::Type::kError}, Encode(protocol::ToBody(error)));
-  // A client that has gone needs no answer.
-  (void)sys::SendSome(control, out);
-}
-
 }  // namespace
 
 Result<void> RunSupervisor(SupervisorInput input) {
@@ -182,7 +173,7 @@ Result<void> RunSupervisor(SupervisorInput input) {
           std::move(error)
               .Context("host storage full")
               .Remedy("free some space (msb gc), or set MICROSANDBOX_HOME to a larger file system");
-    Tell(input.control, error);
+    Refuse(input.control, error);
     return error;
   }
   input.control.Reset();

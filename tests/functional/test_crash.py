@@ -2,10 +2,12 @@
 """kill -9 of each process of a sandbox at different moments: what is left ends or tells within a second,
 ps says the truth, gc finds the rest."""
 
+import contextlib
 import os
 import pathlib
 import random
 import signal
+import socket
 import time
 
 import pytest
@@ -104,6 +106,31 @@ def test_a_killed_detached_supervisor_is_told_and_its_name_kept(msb, clean):
     msb.run("gc")
     assert [sandbox["name"] for sandbox in msb.ps("-a")] == ["web"]
     msb.run("rm", "web")
+
+
+def test_a_supervisor_that_hangs_is_killed(msb, clean):
+    msb.detached(name="web")
+    os.kill(msb.ps()[0]["supervisor_pid"], signal.SIGSTOP)
+    assert b"killed; msb gc" in msb.run("kill", "web").stderr
+    until(nothing_runs, "the end of the machine", SOON)
+    assert msb.ps("-a")[0]["outcome"]["kind"] == "supervisor_died"
+
+
+def test_without_room_for_us_nothing_is_said_to_have_ended(msb, clean):
+    """As many connections as it takes, which others hold."""
+    msb.detached(name="web")
+    folder = os.open(msb.home / "sandboxes" / msb.ps()[0]["id"], os.O_PATH)
+    with contextlib.ExitStack() as others:
+        others.callback(os.close, folder)
+        for _ in range(130):
+            one = others.enter_context(socket.socket(socket.AF_UNIX))
+            one.connect(f"/proc/self/fd/{folder}/control.sock")
+        for words in (["exec", "web", "--", "true"], ["stop", "web"]):
+            done = msb.run(*words, expect=None)
+            assert done.returncode in (1, 125) and b"connections, as many as it takes" in done.stderr, words
+        assert msb.ps()[0]["state"] == "running"
+        assert b"killed; msb gc" in msb.run("kill", "web").stderr
+    until(nothing_runs, "the end of the machine", SOON)
 
 
 @pytest.mark.parametrize("victim", ["msb", "msb-supervisor", "machine"])

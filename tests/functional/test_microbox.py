@@ -95,15 +95,22 @@ def test_the_seeds_examples(box):
         "--log-format", "json", "--cpus", "1", "--storage", "2GB", "--net", "none", "--", "true")
 
 
-def test_binds(box, tmp_path):
-    (tmp_path / "file").write_text("given", encoding="ascii")
-    assert box("--mount-ro", f"{tmp_path}:/a/b", "--", "cat", "/a/b/file").stdout == "given"
-    box("--mount-ro", f"{tmp_path}:/a", "--", "sh", "-c", "echo x > /a/file", expect=1)
-    box("--mount-rw", f"{tmp_path}:/a", "--", "sh", "-c", "echo new > /a/made")
-    made = tmp_path / "made"
+@pytest.fixture
+def mappable():
+    """A folder of a file system that can map ids, which that of pytest's own need not."""
+    with tempfile.TemporaryDirectory(prefix="msb-box-", dir=HOMES) as folder:
+        yield pathlib.Path(folder)
+
+
+def test_binds(box, mappable):
+    (mappable / "file").write_text("given", encoding="ascii")
+    assert box("--mount-ro", f"{mappable}:/a/b", "--", "cat", "/a/b/file").stdout == "given"
+    box("--mount-ro", f"{mappable}:/a", "--", "sh", "-c", "echo x > /a/file", expect=1)
+    box("--mount-rw", f"{mappable}:/a", "--", "sh", "-c", "echo new > /a/made")
+    made = mappable / "made"
     assert made.read_text(encoding="ascii") == "new\n" and made.stat().st_uid == os.geteuid()
-    assert box("--mount-ro", f"{tmp_path}/file:/etc/one", "--", "cat", "/etc/one").stdout == "given"
-    relative = box("--mount-ro", "file:/one", "--", "cat", "/one", cwd=tmp_path)
+    assert box("--mount-ro", f"{mappable}/file:/etc/one", "--", "cat", "/etc/one").stdout == "given"
+    relative = box("--mount-ro", "file:/one", "--", "cat", "/one", cwd=mappable)
     assert relative.stdout == "given"
 
 

@@ -3,6 +3,10 @@
 
 #include "programs/msb/stop.h"
 
+#include <poll.h>
+#include <signal.h>
+
+#include "base/deadline.h"
 #include "base/json_writer.h"
 #include "base/text.h"
 #include "event/loop.h"
@@ -10,10 +14,18 @@
 #include "programs/msb/root.h"
 #include "programs/msb/ui.h"
 #include "sandbox/client.h"
+#include "sys/process.h"
+#include "sys/socket.h"
 
 namespace msb::cli {
 
 namespace {
+
+// A supervisor's own limits come first; these are for one that hangs, or has no room for us.
+constexpr auto kStopRoom = std::chrono::seconds(15);
+constexpr auto kKillPatience = std::chrono::seconds(10);
+// Between the end of a connection and the end of who had it.
+constexpr auto kLeavePatience = std::chrono::seconds(5);
 
 class EndWatcher : public sandbox::Client::Listener {
  public:
@@ -22,12 +34,37 @@ class EndWatcher : public sandbox::Client::Listener {
   void OnExit(uint32_t, const protocol::ExecExit&) override {}
   void OnOutcome(const sandbox::Outcome&, const std::string&) override {}
   void OnError(uint32_t, Error reason) override { error.emplace(std::move(reason)); }
-  // With or without an outcome: it has ended, which is what was wanted.
   void OnClosed() override { closed = true; }
 
   bool closed = false;
   std::optional<Error> error;
 };
+
+// By the lock of its record: what a connection said or did not say proves nothing.
+bool HasEnded(const sandbox::Home& home, const std::string& id) {
+  Deadline deadline = Deadline::After(kLeavePatience);
+  for (;;) {
+    auto now = sandbox::FindSandbox(home, id);
+    if (!now && now.error().code() == Code::kNotFound) return true;
+    if (now && now->state == sandbox::State::kEnded) return true;
+    if (deadline.Passed()) return false;
+    (void)::poll(nullptr, 0, 20);
+  }
+}
+
+// Who listens on it, as the kernel knows it: no number of a file, which may be another's by now.
+std::optional<UniqueFd> OpenListener(BorrowedFd socket) {
+  auto peer = sys::GetPeer(socket);
+  if (!peer || peer->pid <= 0) return std::nullopt;
+  auto pidfd = sys::PidfdOpen(peer->pid);
+  if (!pidfd) return std::nullopt;
+  return std::move(*pidfd);
+}
+
+Error Runs(const sandbox::RecordInfo& record, const EndWatcher& watcher) {
+  if (watcher.error) return Error(watcher.error->code(), watcher.error->message());
+  return Error(Code::kDeadlineExceeded, Cat(record.id, " has not ended"));
+}
 
 }  // namespace
 
@@ -37,23 +74,29 @@ Result<void> EndSandbox(const sandbox::Home& home, const sandbox::RecordInfo& re
   auto socket = sandbox::Connect(home, record);
   // It ended between our look and our call.
   if (!socket && socket.error().code() == Code::kFailedPrecondition) return {};
+  if (!socket) return std::move(socket).error();
+  auto supervisor = OpenListener(*socket);
   auto loop = TRY(event::Loop::Create());
   EndWatcher watcher;
-  auto client = TRY(sandbox::Client::Create(*loop, TRY(std::move(socket)), watcher));
+  auto client = TRY(sandbox::Client::Create(*loop, std::move(*socket), watcher));
   if (grace)
     client->Stop(*grace);
   else
     client->KillMachine();
-  // The supervisor's own limit comes first; this one is for a supervisor that hangs.
-  auto limit = grace.value_or(std::chrono::milliseconds(0)) + std::chrono::seconds(15);
-  Deadline deadline = Deadline::After(limit);
-  while (!watcher.closed) {
-    if (deadline.Passed())
-      return Error(Code::kDeadlineExceeded, Cat(record.id, " has not ended"))
-          .Remedy(Cat("run: msb kill ", record.id, ", then msb gc"));
-    TRY(loop->RunOnce(deadline));
-  }
-  if (watcher.error) return *std::move(watcher.error);
+  Deadline deadline = Deadline::After(grace ? *grace + kStopRoom : kKillPatience);
+  while (!watcher.closed && !deadline.Passed()) TRY(loop->RunOnce(deadline));
+  if (watcher.closed && HasEnded(home, record.id)) return {};
+  if (grace) return Runs(record, watcher).Remedy(Cat("run: msb kill ", record.id));
+  // The lock of a record that runs is its supervisor's, so it is still the process that we opened,
+  // and what it supervises ends with it.
+  if (!supervisor)
+    return Runs(record, watcher)
+        .Remedy("end the process that `msb inspect` names as its supervisor");
+  TRY(sys::PidfdSendSignal(*supervisor, SIGKILL));
+  if (!HasEnded(home, record.id)) return Runs(record, watcher).Remedy("run: msb doctor");
+  Notice(
+      Cat(record.id, ": its supervisor did not answer and was killed; msb gc removes what is left"),
+      Format::kText);
   return {};
 }
 
