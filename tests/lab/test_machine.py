@@ -209,6 +209,27 @@ def test_a_panic_ends_the_run_and_keeps_the_console():
     console.unlink()
 
 
+def test_a_flood_of_the_console_leaves_the_lab_small_and_alive_and_a_later_panic_is_kept():
+    name = f"{NAME}-flooded"
+    assert tools_lab("start", "--name", name).returncode == 0
+    try:
+        folder, = places(name)
+        assert tools_lab("run", "--name", name, "sh", "-c", "head -c 5M /dev/zero | tr '\\0' y > /dev/ttyS0").returncode == 0
+        assert sum(file.stat().st_size for file in folder.iterdir()) < (4 << 20) + 65536
+        assert tools_lab("run", "--name", name, "echo", "alive").stdout == b"alive\n"
+        crash = "echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger; sleep 60"
+        done = tools_lab("run", "--name", name, "sh", "-c", crash)
+    finally:
+        tools_lab("stop", "--name", name)
+    assert done.returncode == 125
+    kept = re.search(r"the lab's kernel panicked; its console: (.*)", done.stderr.decode())
+    assert kept, done.stderr.decode()
+    console = pathlib.Path(kept[1].strip())
+    text = console.read_bytes()
+    assert b"y" * (1 << 20) in text and b"sysrq triggered crash" in text.lower() and len(text) < 5 << 20
+    console.unlink()
+
+
 def test_an_ordinary_user_is_told_why_it_needs_root(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tools/lab-files")
     parts = importlib.import_module("parts")

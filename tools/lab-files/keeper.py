@@ -7,12 +7,12 @@ import os
 import pathlib
 import select
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
 import time
 
+import console
 import machine
 import parts
 import places
@@ -20,7 +20,6 @@ import wire
 
 BOOT_SECONDS = 120
 POWER_OFF_SECONDS = 10
-KEPT_CONSOLES = 10
 FIRST_CLIENT_SECONDS = 5
 # A machine of the translator that runs guests loses the interrupt of its timer now and then as it goes to sleep, and
 # then sleeps until it hears of something else. It does so as often as this.
@@ -44,7 +43,7 @@ class Keeper:
         self.lock = lock
         self.lease = lease
         self.selector = selectors.DefaultSelector()
-        self.console = folder / "console"
+        self.console = console.Console(folder)
         self.clients = {}
         self.next_channel = 1
         self.listener = None
@@ -69,20 +68,22 @@ class Keeper:
                    for i, share in enumerate(self.options["shares"])]
         self.port, theirs = socket.socketpair()
         disk = parts.disk(self.options["disk"] << 20)
-        command = machine.qemu(self.options, theirs.fileno(), shares, disk, self.console,
+        command = machine.qemu(self.options, theirs.fileno(), shares, disk, self.console.theirs,
                                self.options["kernel_file"], pathlib.Path(self.options["server"]),
                                self.options["rate"])
-        qemu = machine.spawn(command, [theirs.fileno(), disk, *(share.socket.fileno() for share in shares)],
-                             self.log)
+        passed = [theirs.fileno(), disk, self.console.theirs, *(share.socket.fileno() for share in shares)]
+        qemu = machine.spawn(command, passed, self.log)
         self.processes = [qemu, *(share.process for share in shares)]
         for end in (theirs, *(share.socket for share in shares)):
             end.close()
         os.close(disk)
+        os.close(self.console.theirs)
         self.listener = places.listen(self.folder)
         self.listener.setblocking(False)
         self.port.setblocking(False)
         self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
         self.selector.register(self.port, selectors.EVENT_READ, self.port_ready)
+        self.selector.register(self.console.pipe, selectors.EVENT_READ, self.console_ready)
         self.selector.register(os.pidfd_open(qemu.pid), selectors.EVENT_READ, self.machine_ended)
         for share in shares:
             self.selector.register(os.pidfd_open(share.process.pid), selectors.EVENT_READ,
@@ -206,13 +207,16 @@ class Keeper:
             pass
         self.watch(self.port, self.unsent, self.port_ready)
 
+    def console_ready(self, _):
+        if self.console.take() == b"":
+            self.selector.unregister(self.console.pipe)
+
     def machine_ended(self, _):
         """The loop ends by itself; here is only said why. Harmless when it was said."""
         self.processes[0].wait()
         if self.stopping_since is None and self.problem is None:
-            text = self.console.read_text(errors="replace") if self.console.exists() else ""
-            panicked = "Kernel panic" in text or "Oops" in text
-            self.problem = "the lab's kernel panicked" if panicked else f"the lab's machine ended{self.last_words()}"
+            self.problem = ("the lab's kernel panicked" if self.console.tells_of_panic() else
+                            f"the lab's machine ended{self.last_words()}")
 
     def share_ended(self, share):
         """Either because QEMU, which ends just now, has hung up, or the lab would wait for its files for ever."""
@@ -288,7 +292,7 @@ class Keeper:
                            "cpus": self.options["cpus"], "memory_mib": self.options["memory"],
                            "init": self.options["init"], "room": self.options["room"], "runs": len(self.clients),
                            "up_after_ms": self.up_ms, "age_s": int(time.monotonic() - self.began),
-                           "console": str(self.console)}).encode()
+                           "console": str(self.console.file)}).encode()
 
     def to_client(self, client, data):
         client.unsent += data
@@ -334,7 +338,7 @@ class Keeper:
             process.kill()
             process.wait()
         if self.problem:
-            notice = f"{self.problem}{self.keep_console()}"
+            notice = f"{self.problem}{self.console.keep(self.folder / 'log')}"
             # One that came just now is to know as well, and so is the one that started us and is yet to come.
             if self.awaited:
                 select.select([self.listener], [], [], FIRST_CLIENT_SECONDS)
@@ -350,20 +354,3 @@ class Keeper:
                         pass
         places.release(self.folder)
         os.close(self.lock)
-
-    def keep_console(self):
-        """Copies the console's log beside the other logs of the clone and says where."""
-        try:
-            logs = parts.ROOT / "build/logs"
-            logs.mkdir(parents=True, exist_ok=True)
-            kept = logs / f"lab-console-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-            with open(kept, "wb") as out:
-                for source in (self.console, self.folder / "log"):
-                    if source.exists():
-                        with open(source, "rb") as text:
-                            shutil.copyfileobj(text, out)
-            for old in sorted(logs.glob("lab-console-*"))[:-KEPT_CONSOLES]:
-                old.unlink(missing_ok=True)
-            return f"; its console: {kept}"
-        except OSError as error:
-            return f"; its console could not be kept: {error}"

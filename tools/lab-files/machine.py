@@ -63,7 +63,7 @@ class Share:
 
 
 def qemu(options, port, shares, disk, console, kernel, server, rate):
-    """The command line. `port`, `disk`: descriptors; `console`: the file that the console goes to."""
+    """The command line. `port`, `disk`, `console`: descriptors; to the last goes what the console says."""
     # No firmware tables and no PCI: nothing to probe makes it boot a second sooner than a q35 does.
     # With the timers' rates given (command_line) our kernels need no PIT either; others do.
     machine = "microvm,acpi=off,pic=off,rtc=on,isa-serial=on,memory-backend=memory"
@@ -76,7 +76,9 @@ def qemu(options, port, shares, disk, console, kernel, server, rate):
         "-smp", options["cpus"], "-m", f"{options['memory']}M",
         "-object", f"memory-backend-memfd,id=memory,size={options['memory']}M,share=on",
         "-kernel", kernel, "-initrd", server / "initramfs.cpio", "-append", command_line(options, rate),
-        "-chardev", f"file,id=console,path={console}", "-serial", "chardev:console",
+        # Appending, because a pipe cannot be truncated.
+        "-add-fd", f"fd={console},set=2", "-chardev", "file,id=console,path=/dev/fdset/2,append=on",
+        "-serial", "chardev:console",
         "-device", "virtio-serial-device,max_ports=2", "-chardev", f"socket,id=port,fd={port}",
         "-device", "virtserialport,nr=1,chardev=port,name=lab",
         "-add-fd", f"fd={disk},set=1", "-blockdev",
