@@ -3,10 +3,14 @@
 
 import importlib
 import os
+import struct
 
 import pytest
 
 from conftest import ROOT
+
+NUMBER = struct.Struct("<I").pack
+FAILED, NOTICE = 35, 66
 
 
 @pytest.fixture
@@ -35,3 +39,12 @@ def test_a_console_that_cannot_be_written_is_still_taken(load, tmp_path):
     console.out = open("/dev/full", "wb", buffering=0)
     os.write(console.theirs, b"no room for this")
     assert console.take() == b"no room for this"
+
+
+@pytest.mark.parametrize("kind, body, shown", [
+    (NOTICE, b"ended: \x1b]0;title\x07\xc2\x9b31m\r\nroot# ", "ended: \\x1b]0;title\\x07\\x9b31m\\r\\nroot# "),
+    (FAILED, NUMBER(2) + b"exec \x1b[2J\x7fr\xc3\xb4le \xff\xe2\x80\xae",
+     "exec \\x1b[2J\\x7frôle \ufffd\\u202e: No such file or directory")])
+def test_text_from_the_lab_tells_the_callers_terminal_nothing(load, capsys, kind, body, shown):
+    load("client").Run(None, {"tty": False, "stdin": False}).handle(kind, 0, body)
+    assert capsys.readouterr().err == f"tools/lab: {shown}\n"

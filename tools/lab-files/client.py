@@ -26,6 +26,12 @@ def say(text):
     sys.stderr.flush()
 
 
+def plain(body):
+    """Text that others wrote, as one line that tells a terminal nothing: its controls, as in \\x1b, spelt out."""
+    text = body.decode(errors="replace")
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def window_size(descriptor):
     """(rows, columns) of a terminal."""
     try:
@@ -144,10 +150,10 @@ class Run:
             self.result = TIMED_OUT if self.timed_out else code if code >= 0 else 128 - code
         elif kind == wire.FAILED:
             error = wire.read_number(body)
-            say(f"{body[4:].decode(errors='replace')}: {os.strerror(error)}")
+            say(f"{plain(body[4:])}: {os.strerror(error)}")
             self.result = {2: 127, 20: 127, 13: 126, 8: 126}.get(error, LAB_FAILED)
         elif kind == wire.NOTICE:
-            say(body.decode(errors="replace"))
+            say(plain(body))
             self.result = LAB_FAILED
 
     def output(self, descriptor, body):

@@ -213,7 +213,7 @@ def wait_until_up(end):
     if answer is None:
         raise parts.LabError("the lab ended while it started")
     if answer[0] == wire.NOTICE:
-        raise parts.LabError(answer[1].decode(errors="replace"))
+        raise parts.LabError(client.plain(answer[1]))
     return json.loads(answer[1])
 
 
