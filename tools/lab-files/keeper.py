@@ -13,6 +13,7 @@ import subprocess
 import time
 
 import console
+import link
 import machine
 import parts
 import places
@@ -24,14 +25,8 @@ FIRST_CLIENT_SECONDS = 5
 # A machine of the translator that runs guests loses the interrupt of its timer now and then as it goes to sleep, and
 # then sleeps until it hears of something else. It does so as often as this.
 WAKE_SECONDS = 1
-
-
-class Client:
-    def __init__(self, end):
-        self.end = end
-        self.reader = wire.Reader()
-        self.unsent = bytearray()
-        self.channel = None
+# To a client that does not read. A server that keeps to its credit stays below it, in frames of a byte each too.
+MOST_UNSENT = 32 * wire.WINDOW
 
 
 class Keeper:
@@ -44,12 +39,13 @@ class Keeper:
         self.lease = lease
         self.selector = selectors.DefaultSelector()
         self.console = console.Console(folder)
-        self.clients = {}
+        self.connected = set()
+        self.clients = {}  # channel -> the connection whose run has it
         self.next_channel = 1
         self.listener = None
         self.awaited = False  # The one that started us is yet to come.
-        self.unsent = bytearray()
-        self.port_reader = wire.Reader()
+        self.port = None
+        self.hello_ms = None
         self.began = time.monotonic()
         self.up_ms = None
         self.woken = self.began
@@ -66,7 +62,7 @@ class Keeper:
         shares = [machine.Share("host", self.options["root"], False, self.log, self.folder)]
         shares += [machine.Share(f"share{i}", share["folder"], share["writable"], self.log, self.folder)
                    for i, share in enumerate(self.options["shares"])]
-        self.port, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
         disk = parts.disk(self.options["disk"] << 20)
         command = machine.qemu(self.options, theirs.fileno(), shares, disk, self.console.theirs,
                                self.options["kernel_file"], pathlib.Path(self.options["server"]),
@@ -80,10 +76,9 @@ class Keeper:
         os.close(self.console.theirs)
         self.listener = places.listen(self.folder)
         self.listener.setblocking(False)
-        self.port.setblocking(False)
         self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
-        self.selector.register(self.port, selectors.EVENT_READ, self.port_ready)
         self.selector.register(self.console.pipe, selectors.EVENT_READ, self.console_ready)
+        self.attach(ours)
         self.selector.register(os.pidfd_open(qemu.pid), selectors.EVENT_READ, self.machine_ended)
         for share in shares:
             self.selector.register(os.pidfd_open(share.process.pid), selectors.EVENT_READ,
@@ -138,9 +133,9 @@ class Keeper:
             self.stop(orderly=True)
 
     def wake(self):
-        if self.up_ms is not None and not self.unsent and time.monotonic() - self.woken >= WAKE_SECONDS:
+        if self.up_ms is not None and not self.port.unsent and time.monotonic() - self.woken >= WAKE_SECONDS:
             self.woken = time.monotonic()
-            self.to_port(wire.frame(wire.WAKE))
+            self.port.send(wire.frame(wire.WAKE))
 
     def stop(self, orderly):
         """Orderly: what was written to shared folders is synced first."""
@@ -148,64 +143,65 @@ class Keeper:
             self.stopping_since = time.monotonic()
             self.orderly = orderly and self.up_ms is not None
             if self.orderly:
-                self.to_port(wire.frame(wire.POWER_OFF))
+                self.port.send(wire.frame(wire.POWER_OFF))
         if not self.orderly:
             self.processes[0].kill()
 
     # The lab's side.
 
-    def port_ready(self, events):
-        if events & selectors.EVENT_WRITE:
-            self.flush_port()
-        if not events & selectors.EVENT_READ:
-            return
+    def attach(self, end):
+        """The port; QEMU's hanging up is no news: its end is."""
+        self.port = link.Link(self.selector, end, self.from_lab, lambda _: None)
+
+    def from_lab(self, _, kind, extra, channel, body):
         try:
-            piece = self.port.recv(1 << 18)
-        except (BlockingIOError, ConnectionResetError):
+            wire.check(kind, extra, body)
+            if kind in (wire.HELLO, wire.MOUNTED):
+                self.lab_prepares(kind, body)
+            else:
+                self.run_says(kind, extra, channel, body)
+        except wire.Nonsense as error:
+            self.problem = self.problem or f"the lab's server sent {error}"
+            self.port.close()
+            self.stop(orderly=False)
+
+    def lab_prepares(self, kind, body):
+        if (self.hello_ms is None) != (kind == wire.HELLO) or self.up_ms is not None:
+            raise wire.Nonsense(f"a frame of type {kind} unasked")
+        if kind == wire.HELLO:
+            self.hello_ms = wire.read_number(body)
+        elif failed := wire.read_number(body):
+            self.problem = f"mount {self.mounting[0][1]['at']} in the lab: {os.strerror(failed)}"
+            self.stop(orderly=False)
             return
-        if not piece:
-            self.selector.unregister(self.port)
-            return
-        for kind, extra, channel, body in self.port_reader.feed(piece):
-            if kind == wire.HELLO:
-                self.hello_ms = wire.read_number(body)
-                self.mount_next()
-            elif kind == wire.MOUNTED:
-                failed = wire.read_number(body)
-                if failed:
-                    self.problem = f"mount {self.mounting[0][1]['at']} in the lab: {os.strerror(failed)}"
-                    self.stop(orderly=False)
-                    return
-                self.mounting.pop(0)
-                self.mount_next()
-            elif channel in self.clients:
-                self.to_client(self.clients[channel], wire.frame(kind, channel, body, extra))
-                if kind in (wire.EXIT, wire.FAILED):
-                    self.clients.pop(channel).channel = None
+        else:
+            self.mounting.pop(0)
+        self.mount_next()
+
+    def run_says(self, kind, extra, channel, body):
+        if not 0 < channel < self.next_channel:
+            raise wire.Nonsense(f"a frame of type {kind} for a run that there never was")
+        client = self.clients.get(channel)
+        if client is None:
+            return  # It is gone, and the lab is yet to hear of it.
+        if kind in (wire.EXIT, wire.FAILED):
+            self.clients.pop(channel).channel = None
+        client.send(wire.frame(kind, channel, body, extra))
+        if len(client.unsent) > MOST_UNSENT:
+            raise wire.Nonsense("more than it had credit for")
 
     def mount_next(self):
         if self.mounting:
             number, share = self.mounting[0]
-            self.to_port(wire.frame(wire.MOUNT, body=f"share{number}\0{share['at']}\0".encode(),
-                                    extra=int(share["writable"])))
+            self.port.send(wire.frame(wire.MOUNT, body=f"share{number}\0{share['at']}\0".encode(),
+                                      extra=int(share["writable"])))
             return
         self.up_ms = int((time.monotonic() - self.began) * 1000)
-        for client in self.waiting_for_boot:
-            self.to_client(client, wire.frame(wire.STATUS, body=self.status()))
-        self.to_port(b"".join(self.held))
-        self.waiting_for_boot = self.held = []
-
-    def to_port(self, data):
-        self.unsent += data
-        self.flush_port()
-
-    def flush_port(self):
-        try:
-            sent = self.port.send(self.unsent)
-            del self.unsent[:sent]
-        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
-            pass
-        self.watch(self.port, self.unsent, self.port_ready)
+        waiting, held = self.waiting_for_boot, self.held
+        self.waiting_for_boot, self.held = [], []
+        self.port.send(b"".join(held))
+        for client in waiting:
+            client.send(wire.frame(wire.STATUS, body=self.status()))
 
     def console_ready(self, _):
         if self.console.take() == b"":
@@ -242,34 +238,15 @@ class Keeper:
             end, _ = self.listener.accept()
         except BlockingIOError:
             return
-        end.setblocking(False)
         self.awaited = False
-        client = Client(end)
-        self.selector.register(end, selectors.EVENT_READ, lambda events: self.client_ready(client, events))
+        self.connected.add(link.Link(self.selector, end, self.from_client, self.drop))
 
-    def client_ready(self, client, events):
-        if events & selectors.EVENT_WRITE:
-            self.flush_client(client)
-        if not events & selectors.EVENT_READ:
-            return
-        try:
-            piece = client.end.recv(1 << 18)
-        except BlockingIOError:
-            return
-        except OSError:
-            piece = b""
-        if not piece:
-            self.drop(client)
-            return
-        for kind, extra, _, body in client.reader.feed(piece):
-            self.handle(client, kind, extra, body)
-
-    def handle(self, client, kind, extra, body):
+    def from_client(self, client, kind, extra, _, body):
         if kind == wire.STATUS:
             if self.up_ms is None:
                 self.waiting_for_boot.append(client)
             else:
-                self.to_client(client, wire.frame(wire.STATUS, body=self.status()))
+                client.send(wire.frame(wire.STATUS, body=self.status()))
         elif kind == wire.STOP:
             self.stop(orderly=True)
         elif kind == wire.OPEN:
@@ -285,7 +262,7 @@ class Keeper:
         if self.up_ms is None:
             self.held.append(data)
         else:
-            self.to_port(data)
+            self.port.send(data)
 
     def status(self):
         return json.dumps({"name": self.options["name"], "kernel": self.options["kernel"],
@@ -294,37 +271,9 @@ class Keeper:
                            "up_after_ms": self.up_ms, "age_s": int(time.monotonic() - self.began),
                            "console": str(self.console.file)}).encode()
 
-    def to_client(self, client, data):
-        client.unsent += data
-        self.flush_client(client)
-
-    def flush_client(self, client):
-        try:
-            sent = client.end.send(client.unsent)
-            del client.unsent[:sent]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.drop(client)
-            return
-        self.watch(client.end, client.unsent, lambda events: self.client_ready(client, events))
-
-    def watch(self, end, unsent, ready):
-        """Waits for room only while there is something to send."""
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
-        try:
-            if self.selector.get_key(end).events != wanted:
-                self.selector.modify(end, wanted, ready)
-        except KeyError:
-            pass
-
     def drop(self, client):
         """A client is gone: so is its run."""
-        try:
-            self.selector.unregister(client.end)
-        except KeyError:
-            return
-        client.end.close()
+        self.connected.discard(client)
         if client in self.waiting_for_boot:
             self.waiting_for_boot.remove(client)
         if client.channel is not None:
@@ -344,13 +293,7 @@ class Keeper:
                 select.select([self.listener], [], [], FIRST_CLIENT_SECONDS)
             if self.listener is not None:
                 self.accept(None)
-            for key in list(self.selector.get_map().values()):
-                end = key.fileobj
-                if isinstance(end, socket.socket) and end not in (self.listener, self.port, self.waker):
-                    try:
-                        end.setblocking(False)
-                        end.send(wire.frame(wire.NOTICE, body=notice.encode()[:wire.LARGEST_BODY]))
-                    except OSError:
-                        pass
+            for client in list(self.connected):
+                client.send(wire.frame(wire.NOTICE, body=notice.encode()[:wire.LARGEST_BODY]))
         places.release(self.folder)
         os.close(self.lock)

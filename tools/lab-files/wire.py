@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frames between the lab's server, its keeper and the clients: server/wire.h says what they mean."""
 
+import os
 import struct
 
 OPEN, INPUT, SIGNAL, RESIZE, HANG_UP, MOUNT, POWER_OFF, WAKE = range(1, 9)
@@ -12,6 +13,11 @@ STOP, STATUS, NOTICE = range(64, 67)
 HEADER = struct.Struct("<BBHI")
 WINDOW = 256 * 1024
 LARGEST_BODY = 32 * 1024
+LARGEST_ERRNO = 4095
+
+
+class Nonsense(Exception):
+    """A frame that the lab's server does not send. The text ends a sentence that says who sent it."""
 
 
 def frame(kind, channel=0, body=b"", extra=0):
@@ -24,6 +30,28 @@ def number(value):
 
 def read_number(body):
     return struct.unpack_from("<I", body)[0]
+
+
+def check(kind, extra, body):
+    """Of a frame from the lab, whose server may have fallen to what runs there: Nonsense where a client or the
+    keeper could not read it."""
+    if kind == OUTPUT:
+        good = extra in (1, 2) and len(body) <= LARGEST_BODY
+    elif kind in (HELLO, CREDIT, EXIT, MOUNTED):
+        good = len(body) == 4
+    elif kind == FAILED:
+        good = 4 <= len(body) <= LARGEST_BODY
+    else:
+        raise Nonsense(f"a frame of type {kind}")
+    if good and kind in (FAILED, MOUNTED):
+        good = read_number(body) <= LARGEST_ERRNO
+    elif good and kind == CREDIT:
+        good = read_number(body) <= WINDOW
+    elif good and kind == EXIT:
+        status = read_number(body)
+        good = status <= 0xffff and (os.WIFEXITED(status) or os.WIFSIGNALED(status))
+    if not good:
+        raise Nonsense(f"a frame of type {kind} that cannot be read")
 
 
 def open_frames(terminal, size, folder, arguments, environment):
