@@ -43,7 +43,9 @@ void Supervisor::Conclude(Outcome outcome) {
   timeout_timer_.Cancel();
   grace_timer_.Cancel();
   fault_timer_.Cancel();
-  if (!machine_end_) parts_.backend->Stop();
+  if (machine_end_) return;
+  parts_.backend->Stop();
+  if (parts_.cgroup) parts_.cgroup->LiftForTheEnd();
 }
 
 void Supervisor::OnHostStorageFull() {

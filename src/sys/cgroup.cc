@@ -219,13 +219,22 @@ Result<void> Cgroup::Add(int pid) const {
   return {};
 }
 
+void Cgroup::LiftForTheEnd() const {
+  for (const Place& place : places_) {
+    (void)WriteCgroupFile(place.dir, "pids.max", "0");
+    if (place.v2)
+      (void)WriteCgroupFile(place.dir, "cpu.max", "max");
+    else
+      (void)WriteCgroupFile(place.dir, "cpu.cfs_quota_us", "-1");
+  }
+}
+
 Result<void> Cgroup::Kill() const {
   Deadline deadline = Deadline::After(std::chrono::seconds(5));
-  for (const Place& place : places_) {
-    // No new member while we go through the list; version 2 has one call for all of it.
-    if (place.v2 && WriteCgroupFile(place.dir, "cgroup.kill", "1").ok()) continue;
-    (void)WriteCgroupFile(place.dir, "pids.max", "0");
-  }
+  // No new member while we go through the list; version 2 has one call for all of it.
+  LiftForTheEnd();
+  for (const Place& place : places_)
+    if (place.v2) (void)WriteCgroupFile(place.dir, "cgroup.kill", "1");
   for (const Place& place : places_) {
     for (;;) {
       auto members = Members(place.dir);

@@ -111,6 +111,9 @@ class Cgroup {
   // RCU, milliseconds; a thread that moves itself does not (cgroup_procs_write_start(), Linux 5.5).
   Result<std::vector<UniqueFd>> OpenV1Doors() const;
 
+  // For members that are killed: no new one comes, and none waits for its share of the processor
+  // before it can die. Under a fork bomb that share is used up for minutes, the init's too.
+  void LiftForTheEnd() const;
   // Kills all members, children of them included, until none is left. Not for a confined
   // supervisor: version 1 needs pidfd_open. Its jail is empty when it has been reaped.
   Result<void> Kill() const;

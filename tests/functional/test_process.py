@@ -107,6 +107,20 @@ def test_the_command_line_wins_over_the_environment(msb, no_trace):
     assert "MICROSANDBOX_ISOLATION: " in err and "vm-emulated, process" in err
 
 
+@pytest.mark.root
+def test_gc_ends_a_fork_bomb_whose_supervisor_was_killed(msb, no_trace):
+    """An init that was killed needs the processor to die, and the sandbox's share of it is used up."""
+    detached(msb)
+    bomb = msb.start("exec", "box", "--", "sh", "-c", "echo up; b() { b | b & }; b; sleep 1000")
+    assert bomb.stdout.readline() == b"up\n"
+    time.sleep(2)
+    os.kill(msb.ps()[0]["supervisor_pid"], signal.SIGKILL)
+    bomb.communicate(timeout=60)
+    msb.run("gc")
+    assert msb.out("gc") == ""
+    msb.run("rm", "box")
+
+
 # Root trees.
 
 def test_the_tree_is_made_once_and_by_digest(msb):

@@ -42,6 +42,7 @@ class Wait {
       : options_(options),
         signals_(signals),
         running_(running),
+        limits_(with.limits),
         relay_(with.relay),
         network_(with.network),
         calls_(with.calls) {
@@ -59,7 +60,7 @@ class Wait {
       relay_.Prepare(relayed);
       int n = ::poll(waits, std::size(waits),
                      ended ? kDrainTimeout : calls_.Timeout(deadline_.PollTimeout()));
-      if (n == -1 && errno != EINTR) box::Kill(running_);
+      if (n == -1 && errno != EINTR) Kill();
       // Whoever reads our output has stopped, and the sandbox is gone.
       if (n == 0 && ended) return;
       if (n == -1) continue;
@@ -68,7 +69,7 @@ class Wait {
       calls_.Serve(waits[3]);
       if (relay_.Move(relayed)) {
         over_output_ = true;
-        box::Kill(running_);
+        Kill();
       }
       ended = ended || waits[0].revents != 0;
       if (!ended && deadline_.Passed()) TimeIsOver();
@@ -79,6 +80,11 @@ class Wait {
   bool over_output() const { return over_output_; }
 
  private:
+  void Kill() {
+    box::Kill(running_);
+    if (limits_.cgroup) limits_.cgroup->LiftForTheEnd();
+  }
+
   void Forward() {
     signalfd_siginfo info;
     while (::read(signals_.fd().get(), &info, sizeof info) == sizeof info) {
@@ -92,7 +98,7 @@ class Wait {
 
   void TimeIsOver() {
     if (timed_out_) {
-      box::Kill(running_);
+      Kill();
       deadline_ = Deadline::Never();
       return;
     }
@@ -104,6 +110,7 @@ class Wait {
   const Options& options_;
   const Signals& signals_;
   box::Running& running_;
+  Limits& limits_;
   Relay& relay_;
   Network& network_;
   Calls& calls_;

@@ -21,10 +21,9 @@ namespace msb::cli {
 
 namespace {
 
-// A supervisor's own limits come first; these are for one that hangs, or has no room for us. Under
-// a fork bomb on the same kernel one that is well takes more than ten seconds.
+// A supervisor's own limits come first; these are for one that hangs, or has no room for us.
 constexpr auto kStopRoom = std::chrono::seconds(15);
-constexpr auto kKillPatience = std::chrono::seconds(30);
+constexpr auto kKillPatience = std::chrono::seconds(15);
 // Between the end of a connection and the end of who had it.
 constexpr auto kLeavePatience = std::chrono::seconds(5);
 
