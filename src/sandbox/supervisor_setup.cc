@@ -11,8 +11,6 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "jail/confine.h"
-#include "protocol/frame.h"
-#include "protocol/messages.h"
 #include "sandbox/disk.h"
 #include "sandbox/supervisor.h"
 #include "sandbox/supervisor_cgroup.h"

@@ -26,7 +26,8 @@ constexpr const char* kProcessDoor = "cgroup.procs";
 constexpr std::string_view kSupervisors = "supervisors";
 constexpr std::string_view kSupervisorOfScope = "supervisor";
 constexpr const char* kGiveOne = "give a delegated cgroup: --cgroup DIR";
-constexpr std::string_view kControllers[] = {"memory", "cpu", "pids", kDisksV2};
+constexpr std::string_view kControllers[] = {"memory", "cpu", "pids"};
+constexpr std::string_view kHandedOn[] = {"memory", "cpu", "pids", kDisksV2};
 
 // The thread that asks is the process. One that cannot be told from more counts as more.
 bool HasOneThread() {
@@ -94,7 +95,7 @@ bool IsOfDisks(const std::string& controller) {
 // Version 2 offers a controller to children only where the parent says so, one level at a time.
 Result<void> EnableControllers(BorrowedFd dir, const CgroupHost::Hierarchy& hierarchy) {
   Result<void> first;
-  for (std::string_view controller : kControllers) {
+  for (std::string_view controller : kHandedOn) {
     if (!HasController(hierarchy, controller)) continue;
     auto set = WriteCgroupFile(dir, "cgroup.subtree_control", Cat('+', controller));
     if (!set && first) first = std::move(set);
@@ -159,8 +160,7 @@ Result<CgroupHost> CgroupHost::Find(std::string_view delegated, Disks disks) {
     if (hierarchy.v2) hierarchy.controllers = OfferedControllers(hierarchy.root);
   host.Sort(disks);
   std::erase_if(host.hierarchies, [](const Hierarchy& hierarchy) {
-    return !hierarchy.v2 ? hierarchy.controllers.empty()
-                         : std::none_of(std::begin(kControllers), std::end(kControllers),
+    return hierarchy.v2 && std::none_of(std::begin(kHandedOn), std::end(kHandedOn),
                                         [&](auto one) { return HasController(hierarchy, one); });
   });
   if (host.hierarchies.empty())

@@ -341,6 +341,15 @@ def test_what_a_disk_gives_is_limited(box, tree):
     assert "no disk of its own" in box("--io-bps", "1M", "--mount-ro", "/proc/bus:/m", "--", "true").stderr
 
 
+@pytest.mark.root
+def test_a_mount_below_what_is_given_is_no_way_around_the_limit(tree, mappable):
+    """What lies on no disk that could be limited is named, wherever in a tree it is mounted."""
+    script = 'mkdir "$1/below"; mount -t proc none "$1/below"; shift; exec "$@"'
+    done = subprocess.run(["unshare", "--mount", "sh", "-ec", script, "sh", mappable, BIN / "microbox", "--fs", tree, "--io-bps", "1M",
+                           "--mount-ro", f"{mappable}:/m", "--", "true"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and f"{mappable}/below lies on no disk of its own" in done.stderr, done.stderr
+
+
 def test_limits_that_cannot_be_set_are_told(box):
     if os.geteuid() == 0:
         return  # It can set them: test_memory_is_limited.

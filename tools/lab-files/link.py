@@ -27,12 +27,9 @@ class Link:
             self.flush()
         if not events & selectors.EVENT_READ or not self.is_open:
             return
-        try:
-            piece = self.end.recv(1 << 18)
-        except BlockingIOError:
+        piece = wire.receive(self.end)
+        if piece is None:
             return
-        except OSError:
-            piece = b""
         if not piece:
             self.close()
             return

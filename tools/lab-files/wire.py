@@ -32,6 +32,16 @@ def read_number(body):
     return struct.unpack_from("<I", body)[0]
 
 
+def receive(end):
+    """What came on a socket that does not block. None: nothing yet; b"": nothing will."""
+    try:
+        return end.recv(1 << 18)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
 def check(kind, extra, body):
     """Of a frame from the lab, whose server may have fallen to what runs there: Nonsense where a client or the
     keeper could not read it."""

@@ -45,6 +45,15 @@ std::vector<MountEntry> ParseMountInfo(std::string_view text) {
   return table;
 }
 
+std::vector<std::string> MountsBelow(const std::vector<MountEntry>& table,
+                                     std::string_view directory) {
+  if (directory == "/") directory = "";
+  std::vector<std::string> places;
+  for (const MountEntry& mount : table)
+    if (mount.place != directory && IsBelow(mount.place, directory)) places.push_back(mount.place);
+  return places;
+}
+
 std::vector<std::string> HostMounts(const std::vector<MountEntry>& table) {
   std::vector<std::string> places;
   for (const MountEntry& mount : table) {

@@ -17,6 +17,10 @@ struct MountEntry {
 // In the kernel's order, a mount before those below it. Lines that are not understood are left out.
 std::vector<MountEntry> ParseMountInfo(std::string_view text);
 
+// Where something is mounted below `directory`, an absolute path without links.
+std::vector<std::string> MountsBelow(const std::vector<MountEntry>& table,
+                                     std::string_view directory);
+
 // The places below "/" at which mounts of the host are to be seen in a sandbox that has its tree:
 // all but those that every sandbox has of its own (/proc, /sys, /dev) and those covered by a later
 // mount on the same place.

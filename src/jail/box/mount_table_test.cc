@@ -39,6 +39,13 @@ TEST(MountTable, LeavesOutWhatIsNoLineOfIt) {
   EXPECT_EQ(ParseMountInfo("1 2 3:4 / /a\\09b\\777\\04 rw - t").at(0).place, "/a\\09b\\777\\04");
 }
 
+TEST(MountTable, TellsWhatIsBelowADirectory) {
+  std::vector<MountEntry> table = {{"/", "ext4"}, {"/a", "tmpfs"}, {"/a/b", "xfs"}, {"/ab", "nfs"}};
+  EXPECT_THAT(MountsBelow(table, "/a"), testing::ElementsAre("/a/b"));
+  EXPECT_THAT(MountsBelow(table, "/ab"), testing::IsEmpty());
+  EXPECT_THAT(MountsBelow(table, "/"), testing::IsSupersetOf({"/a", "/a/b", "/ab"}));
+}
+
 TEST(MountTable, TheHostsTreeIsEveryPlaceOnceAboveBeforeBelow) {
   EXPECT_THAT(HostMounts(ParseMountInfo(kTable)),
               ElementsAre("/processing", "/srv", "/srv/b", "/with blank\\"));

@@ -7,12 +7,16 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
+#include <cstdlib>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "base/text.h"
+#include "jail/box/mount_table.h"
 #include "programs/microbox/notice.h"
+#include "sys/file.h"
 #include "sys/random.h"
 
 namespace msb::microbox {
@@ -38,22 +42,44 @@ void RemoveLeftOver(const sys::CgroupHost& host) {
 
 // A hierarchy costs a start as much when it limits nothing. What the one that counts processor time
 // counts, the kernel tells of a child that has been reaped.
-void LeaveOutWhatLimitsNothing(sys::CgroupHost& host, const Options& options) {
-  if (options.io_bytes == 0) host.LeaveDisksOut();
+void LeaveOutWhatLimitsNothing(sys::CgroupHost& host, bool disks) {
+  if (!disks) host.LeaveDisksOut();
   std::erase_if(host.hierarchies, [](const sys::CgroupHost::Hierarchy& one) {
     return !one.v2 && one.controllers == std::vector<std::string>{"cpuacct"};
   });
+}
+
+// With the mounts below them, which come along.
+Result<std::vector<std::string>> ReachedPaths(const Options& options) {
+  auto table =
+      box::ParseMountInfo(TRY(sys::ReadFileAt(sys::Cwd(), "/proc/self/mountinfo", 4 << 20)));
+  std::vector<std::string> paths;
+  auto add = [&](const std::string& given) -> Result<void> {
+    char path[PATH_MAX];
+    if (::realpath(given.c_str(), path) == nullptr) return Error::Errno(given);
+    paths.emplace_back(path);
+    for (std::string& place : box::MountsBelow(table, path)) paths.push_back(std::move(place));
+    return {};
+  };
+  if (options.spec.root == box::RootKind::kHost) {
+    paths = box::HostMounts(table);
+    paths.emplace_back("/");
+  }
+  if (options.spec.root == box::RootKind::kDirectory) TRY(add(options.spec.root_directory));
+  for (const box::Bind& bind : options.spec.binds) TRY(add(bind.source));
+  return paths;
 }
 
 // Of what the sandbox reaches; `missing` names what lies on none.
 std::vector<sys::DeviceNumber> FindDisks(const Options& options,
                                          std::vector<std::string>& missing) {
   std::set<sys::DeviceNumber> disks;
-  std::vector<std::string> paths;
-  if (options.spec.root == box::RootKind::kHost) paths.emplace_back("/");
-  if (options.spec.root == box::RootKind::kDirectory) paths.push_back(options.spec.root_directory);
-  for (const box::Bind& bind : options.spec.binds) paths.push_back(bind.source);
-  for (const std::string& path : paths) {
+  auto paths = ReachedPaths(options);
+  if (!paths) {
+    missing.push_back(Cat("--io-bps: ", paths.error().message()));
+    return {};
+  }
+  for (const std::string& path : *paths) {
     auto disk = sys::DiskOf(path);
     if (!disk)
       missing.push_back(Cat("--io-bps: ", disk.error().message()));
@@ -66,7 +92,7 @@ std::vector<sys::DeviceNumber> FindDisks(const Options& options,
 Result<sys::Cgroup> MakeCgroup(const Options& options, std::vector<sys::DeviceNumber> disks) {
   auto host = TRY(sys::CgroupHost::Find("", sys::CgroupHost::Disks::kLimit));
   RemoveLeftOver(host);
-  LeaveOutWhatLimitsNothing(host, options);
+  LeaveOutWhatLimitsNothing(host, !disks.empty());
   std::byte random[4];
   sys::FillRandom(random);
   return sys::Cgroup::Create(host, Cat(kPrefix, ::getpid(), "-", Hex(random)),
