@@ -44,6 +44,11 @@ int RawOpenTree(int dir, const char* path, bool recursive) {
   return static_cast<int>(::syscall(SYS_open_tree, dir, path, flags));
 }
 
+int RawCopyMount(int mount) {
+  unsigned flags = kOpenTreeClone | kOpenTreeCloexec | AT_EMPTY_PATH;
+  return static_cast<int>(::syscall(SYS_open_tree, mount, "", flags));
+}
+
 int RawSetMountAttributes(int mount, uint64_t set, bool recursive) {
   MountAttributes attributes{set, 0, MS_PRIVATE, 0};
   unsigned flags = AT_EMPTY_PATH | (recursive ? kRecursive : 0);

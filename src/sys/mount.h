@@ -19,6 +19,8 @@ inline constexpr uint64_t kMountNoExec = 8;
 
 // A detached copy of what is mounted at `path`, submounts included when `recursive`.
 int RawOpenTree(int dir, const char* path, bool recursive);
+// The same of an attached mount's own descriptor; the copy has its attributes.
+int RawCopyMount(int mount);
 // Also makes it private: a copy of a shared mount would hand on to the host what is mounted in it.
 int RawSetMountAttributes(int mount, uint64_t set, bool recursive);
 // Attaches a detached mount at `path` below `dir`.

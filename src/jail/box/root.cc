@@ -61,6 +61,7 @@ class Builder {
   void AddBinds();
   void AddMemories();
   void AddLinks();
+  int Copy(Step step, int mount);
   void HideFile(Step step, int directory, const char* name);
   void HideDirectory(Step step, int directory, const char* name);
 
@@ -70,6 +71,8 @@ class Builder {
   size_t next_tree_ = 0;
   int storage_ = -1;
   int root_ = -1;
+  int null_ = -1;   // Attached somewhere, to be copied; -1: there is none.
+  int empty_ = -1;  // The same.
 };
 
 // A directory beneath the root, made where it is missing.
@@ -182,16 +185,29 @@ int Builder::Overlay(int lower) {
   return overlay;
 }
 
+// What hides is sealed once: a copy of a mount that is in our namespace has its attributes, and of
+// a file system its superblock, which is the dear part of it.
+int Builder::Copy(Step step, int mount) {
+  int copy = sys::RawCopyMount(mount);
+  Check(step, copy);
+  return copy;
+}
+
 void Builder::HideFile(Step step, int directory, const char* name) {
   int file = ::openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
   if (file == -1 && errno == ENOENT) return;
   Check(step, file);
-  int null = sys::RawOpenTree(AT_FDCWD, "/dev/null", false);
-  Check(step, null);
-  Check(step,
-        sys::RawSetMountAttributes(null, kMountNoSetuid | kMountNoExec | kMountReadOnly, false));
+  int null = null_;
+  if (null_ != -1) {
+    null = Copy(step, null_);
+  } else {
+    null_ = null = sys::RawOpenTree(AT_FDCWD, "/dev/null", false);
+    Check(step, null);
+    Check(step,
+          sys::RawSetMountAttributes(null, kMountNoSetuid | kMountNoExec | kMountReadOnly, false));
+  }
   Check(step, sys::RawAttachMount(null, file));
-  ::close(null);
+  if (null != null_) ::close(null);
   ::close(file);
 }
 
@@ -199,11 +215,16 @@ void Builder::HideDirectory(Step step, int directory, const char* name) {
   int there = ::openat(directory, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (there == -1 && errno == ENOENT) return;
   Check(step, there);
-  const sys::MountOption options[] = {{"size", "4k"}, {"nr_inodes", "2"}, {"mode", "0555"}};
-  int empty = sys::RawNewFilesystem("tmpfs", options, kNothing | kMountReadOnly);
-  Check(step, empty);
+  int empty = empty_;
+  if (empty_ != -1) {
+    empty = Copy(step, empty_);
+  } else {
+    const sys::MountOption options[] = {{"size", "4k"}, {"nr_inodes", "2"}, {"mode", "0555"}};
+    empty_ = empty = sys::RawNewFilesystem("tmpfs", options, kNothing | kMountReadOnly);
+    Check(step, empty);
+  }
   Check(step, sys::RawAttachMount(empty, there));
-  ::close(empty);
+  if (empty != empty_) ::close(empty);
   ::close(there);
 }
 
@@ -369,6 +390,8 @@ void Builder::Run() {
   AddBinds();
   AddMemories();
   AddLinks();
+  for (int hiding : {null_, empty_})
+    if (hiding != -1) ::close(hiding);
   // What lies over our root then: the host's, and upon that the storage where it is not the root
   // itself.
   jail::EnterRoot(init_, Step::kEnterRoot, Step::kDetachHost, root_, root_ == storage_ ? 1 : 2);
