@@ -21,7 +21,7 @@ ALLOWED = {
     "src/jail/init.cc": ("::openat ::close ::dup2", "runs between clone3 and exec: nothing allocated"),
     "src/jail/init_serve.cc": ("::close", "as init.cc"),
     "src/jail/jail_init.cc": ("::open ::close ::dup3", "as init.cc"),
-    "src/jail/box/init.cc": ("::open ::close ::execve ::socket", "as jail/init.cc"),
+    "src/jail/box/init.cc": ("::open ::close ::execve ::socket ::vfork", "as jail/init.cc"),
     "src/jail/box/root.cc": ("::openat ::close", "as jail/init.cc"),
     "src/network/keeper.cc": ("::open ::dup2 ::fork ::execve ::waitpid", "processes that only wait, or become another program"),
     "src/agent/spawn.cc": ("::execve ::dup2 ::mmap", "the child between vfork and exec, and its stack"),

@@ -106,14 +106,20 @@ Result<void> ConnectNetwork(const Spec& spec, int pid) {
   return spec.network(network, users);
 }
 
-Result<void> Go(BorrowedFd leash, const Prepared& prepared) {
-  std::vector<BorrowedFd> fds(prepared.trees.begin(), prepared.trees.end());
-  for (std::span<const BorrowedFd> rest = fds; !rest.empty();) {
-    auto part = rest.first(std::min(rest.size(), kTreesAtOnce));
-    std::byte trees{kTrees};
-    TRY(sys::SendWithFds(leash, std::span(&trees, 1), part));
+Result<void> Send(BorrowedFd leash, char what, std::span<const UniqueFd> fds) {
+  std::vector<BorrowedFd> borrowed(fds.begin(), fds.end());
+  for (std::span<const BorrowedFd> rest = borrowed; !rest.empty();) {
+    auto part = rest.first(std::min(rest.size(), kFdsAtOnce));
+    auto byte = static_cast<std::byte>(what);
+    TRY(sys::SendWithFds(leash, std::span(&byte, 1), part));
     rest = rest.subspan(part.size());
   }
+  return {};
+}
+
+Result<void> Go(BorrowedFd leash, const Prepared& prepared) {
+  TRY(Send(leash, kDoors, prepared.late_doors.fds));
+  TRY(Send(leash, kTrees, prepared.trees));
   std::byte go{kGo};
   TRY(sys::SendWithFds(leash, std::span(&go, 1), {}));
   return {};
@@ -146,6 +152,8 @@ Result<void> ExpectStarted(BorrowedFd report, const Spec& spec, const Prepared& 
   std::string what = Cat(StepName(step), Operand(*said, spec, prepared));
   return Error::Errno(what, said->error)
       .Remedy(StepRemedy(step, said->error))
+      .Remedy(step == Step::kNetwork ? jail::NamespaceRemedy(said->error, prepared.plan.own_users)
+                                     : "")
       .Remedy(prepared.plan.own_users ? jail::LabelRemedy(said->error) : "");
 }
 
@@ -172,14 +180,14 @@ void NameWalls(const Spec& spec, const Plan& plan, Facts& facts) {
   if (spec.on_refusal != OnRefusal::kLearn) facts.walls.emplace_back("seccomp");
 }
 
-void NameLimits(const Spec& spec, Facts& facts) {
+void NameLimits(const sys::Cgroup* cgroup, Facts& facts) {
   auto name = [&](const char* what, bool set) {
     facts.limits.push_back(Cat(what, set ? ": cgroup" : ": none"));
   };
-  name("memory", spec.cgroup != nullptr && spec.cgroup->LimitsMemory());
-  name("cpu", spec.cgroup != nullptr && spec.cgroup->LimitsCpu());
-  name("pids", spec.cgroup != nullptr && spec.cgroup->LimitsPids());
-  name("io", spec.cgroup != nullptr && spec.cgroup->LimitsIo());
+  name("memory", cgroup != nullptr && cgroup->LimitsMemory());
+  name("cpu", cgroup != nullptr && cgroup->LimitsCpu());
+  name("pids", cgroup != nullptr && cgroup->LimitsPids());
+  name("io", cgroup != nullptr && cgroup->LimitsIo());
 }
 
 // `because`: as FindMoreIds() takes it; set when it is those ids that failed, and all was undone.
@@ -199,13 +207,14 @@ Result<Running> StartWith(const Spec& spec, std::optional<Step> fail_at, OneIdBe
   plan.leash = leash.second.get();
   plan.fail_at = fail_at ? static_cast<int>(*fail_at) : -1;
 
-  uint64_t network = plan.own_network ? CLONE_NEWNET : 0,
+  uint64_t network = plan.own_network && !plan.makes_network ? CLONE_NEWNET : 0,
            users = plan.own_users ? CLONE_NEWUSER : 0;
   jail::ClonedInit init = TRY(jail::CloneInit(network | users, spec.cgroup));
   if (init.pid == 0) RunInit(plan);
   sys::Child child(std::move(init.pidfd));  // Killed and reaped on every error below.
   channels.CloseInitsEnds();
   leash.second.Reset();
+  const sys::Cgroup* cgroup = spec.cgroup;
   auto help = [&]() -> Result<void> {
     if (plan.own_users) {
       auto written = WriteMaps(init.pid, ids);
@@ -214,6 +223,10 @@ Result<Running> StartWith(const Spec& spec, std::optional<Step> fail_at, OneIdBe
     }
     if (maps_trees) TRY(MapTrees(spec, init.pid, prepared, running.facts.unmapped));
     TRY(ConnectNetwork(spec, init.pid));
+    if (spec.make_cgroup) {
+      cgroup = TRY(spec.make_cgroup());
+      prepared.late_doors = TRY(jail::CgroupDoors::Open(cgroup));
+    }
     return Go(leash.first, prepared);
   };
   auto helped = help();
@@ -229,7 +242,7 @@ Result<Running> StartWith(const Spec& spec, std::optional<Step> fail_at, OneIdBe
   running.status = std::move(channels.status.read);
   running.leash = std::move(leash.first);
   NameWalls(spec, plan, running.facts);
-  NameLimits(spec, running.facts);
+  NameLimits(cgroup, running.facts);
   return running;
 }
 

@@ -33,10 +33,10 @@ class BoxInit final : public jail::Init {
   [[noreturn]] void Run();
 
  private:
+  void EnterNetwork();
   size_t WaitForParent(std::span<int> trees);
   void EnterTime();
   void EnterIds();
-  void RaiseLoopback();
   void Send(char what, int fd, Step step);
   void MakeTerminal();
   [[noreturn]] void RunCommand();
@@ -45,15 +45,28 @@ class BoxInit final : public jail::Init {
   [[noreturn]] void ServeCommand(int command);
 
   Plan& plan_;
+  int doors_[kFdsAtOnce];
 };
 
-// The parent has written the id maps and moved us to our cgroup; the trees that it opened come
-// along. Returns their number.
+void BoxInit::EnterNetwork() {
+  if (plan_.makes_network) Check(Step::kNetwork, ::unshare(CLONE_NEWNET));
+  if (!plan_.own_network) return;
+  int any = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  Check(Step::kLoopback, any);
+  ifreq request{};
+  std::strcpy(request.ifr_name, "lo");
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  Check(Step::kLoopback, ::ioctl(any, SIOCSIFFLAGS, &request));
+  ::close(any);
+}
+
+// The parent has written the id maps; the doors and trees that it opened come along. Returns the
+// number of the trees.
 size_t BoxInit::WaitForParent(std::span<int> trees) {
-  size_t count = 0;
-  for (char said = kTrees; said == kTrees;) {
+  size_t count = 0, doors = 0;
+  for (char said = kTrees; said != kGo;) {
     iovec part{&said, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kTreesAtOnce)];
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kFdsAtOnce)];
     msghdr message{};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
@@ -66,10 +79,13 @@ size_t BoxInit::WaitForParent(std::span<int> trees) {
          header = CMSG_NXTHDR(&message, header)) {
       if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
       size_t sent = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-      for (size_t i = 0; i < sent && count < trees.size(); i++)
-        std::memcpy(&trees[count++], CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+      std::span<int> kept = said == kDoors ? std::span<int>(doors_) : trees;
+      size_t& next = said == kDoors ? doors : count;
+      for (size_t i = 0; i < sent && next < kept.size(); i++)
+        std::memcpy(&kept[next++], CMSG_DATA(header) + i * sizeof(int), sizeof(int));
     }
   }
+  if (doors != 0) plan_.cgroup_doors = std::span(doors_).first(doors);
   return count;
 }
 
@@ -92,17 +108,6 @@ void BoxInit::EnterIds() {
   uid_t uid = plan_.drop_groups ? 0 : plan_.uid;
   gid_t gid = plan_.drop_groups ? 0 : plan_.gid;
   TakeIds(Step::kIds, plan_.drop_groups, uid, gid);
-}
-
-void BoxInit::RaiseLoopback() {
-  if (!plan_.own_network) return;
-  int any = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  Check(Step::kLoopback, any);
-  ifreq request{};
-  std::strcpy(request.ifr_name, "lo");
-  request.ifr_flags = IFF_UP | IFF_RUNNING;
-  Check(Step::kLoopback, ::ioctl(any, SIOCSIFFLAGS, &request));
-  ::close(any);
 }
 
 // To the parent.
@@ -139,6 +144,11 @@ void BoxInit::MakeTerminal() {
   Check(Step::kTerminal, ::fchown(plan_.terminal_fd, plan_.uid, static_cast<gid_t>(-1)));
   Send(kTerminal, ours, Step::kTerminal);
   ::close(ours);
+  for (uint32_t i = 0; i < 3; i++) {
+    if (!plan_.terminal_streams[i]) continue;
+    ::close(plan_.fds[i].fd);
+    plan_.fds[i].fd = plan_.terminal_fd;
+  }
 }
 
 void BoxInit::Confine() {
@@ -183,8 +193,6 @@ void BoxInit::Exec() {
 void BoxInit::RunCommand() {
   Check(Step::kSession, ::setsid());
   if (plan_.terminal) Check(Step::kTerminal, ::ioctl(plan_.terminal_fd, TIOCSCTTY, 0));
-  for (uint32_t i = 0; i < 3; i++)
-    if (plan_.terminal_streams[i]) plan_.fds[i].fd = plan_.terminal_fd;
   PlaceDescriptors(Step::kPlaceDescriptors);
   SetLimits(Step::kLimits);
   Check(Step::kCapabilities, sys::RawLimitCapabilities(plan_.capabilities));
@@ -210,6 +218,7 @@ void BoxInit::ServeCommand(int command) {
 void BoxInit::Run() {
   Begin(Step::kDescriptors);
   DieWithParent(Step::kParentAlive);
+  EnterNetwork();
   int trees[kMaxSentTrees];
   size_t count = WaitForParent(trees);
   EnterCgroup(Step::kEnterCgroup, Step::kCgroupNamespace);
@@ -220,13 +229,17 @@ void BoxInit::Run() {
   long keyring = ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
   Check(Step::kKeyring, keyring == -1 && errno == ENOSYS ? 0 : keyring);
   Check(Step::kHostname, ::sethostname(plan_.hostname, std::strlen(plan_.hostname)));
-  RaiseLoopback();
   BuildRoot(plan_, std::span(trees).first(count), *this);
   MakeTerminal();
   if (plan_.command_is_init) RunCommand();
-  int command = -1;
-  if (Fork(Step::kFork, command) == 0) RunCommand();
-  ServeCommand(command);
+  // Until it executes, it works in our memory and we stand still: a copy would be made for a few
+  // system calls only. RunCommand() does not return, and writes nothing that we read afterwards.
+  pid_t command = ::vfork();  // NOLINT(clang-analyzer-security.insecureAPI.vfork): as said.
+  Check(Step::kFork, command);
+  if (command == 0) RunCommand();
+  auto pidfd = static_cast<int>(::syscall(SYS_pidfd_open, command, 0));
+  Check(Step::kFork, pidfd);
+  ServeCommand(pidfd);
 }
 
 }  // namespace

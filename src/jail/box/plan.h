@@ -18,6 +18,8 @@ namespace msb::box {
 enum class Step : uint8_t {
   kDescriptors,
   kParentAlive,
+  kNetwork,
+  kLoopback,
   kWaitForParent,
   kEnterCgroup,
   kCgroupNamespace,
@@ -25,7 +27,6 @@ enum class Step : uint8_t {
   kIds,
   kKeyring,
   kHostname,
-  kLoopback,
   kPrivateMounts,
   kStorage,
   kRootTree,
@@ -88,13 +89,15 @@ struct PlannedLink {
 };
 
 inline constexpr size_t kMaxSentTrees = 192;
-inline constexpr size_t kTreesAtOnce = 16;  // In one message.
+inline constexpr size_t kFdsAtOnce = 16;  // In one message.
 inline constexpr size_t kMaxKeptFds = 32;
 
-// What comes over the leash, a byte each: kTrees with descriptors, as often as it takes; kGo; then
-// signals to pass on.
+// What comes over the leash, a byte each: kDoors, or nothing, with those of a version 1 cgroup, as
+// InitPlan::cgroup_doors; kTrees with descriptors, as often as it takes; kGo; then signals to pass
+// on.
 inline constexpr char kGo = 0;
 inline constexpr char kTrees = 1;
+inline constexpr char kDoors = 4;
 // The other way, each once with a descriptor: the terminal's other side; from the command's
 // process, what its filter asks by.
 inline constexpr char kTerminal = 2;
@@ -112,6 +115,7 @@ struct Plan : jail::InitPlan {
   std::span<const PlannedLink> links;
 
   bool own_network;
+  bool makes_network;  // The init does, while its parent makes the cgroup; else it was cloned so.
   bool own_users;
   bool drop_groups;  // The id map lets us.
   bool own_time;

@@ -156,6 +156,7 @@ Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   plan.files = prepared.files;
   plan.links = prepared.links;
   plan.own_network = spec.net == NetMode::kNone;
+  plan.makes_network = plan.own_network && spec.network == nullptr;
   plan.own_users = spec.users == UserMode::kIsolated;
   plan.own_time = true;
   plan.time_offsets = prepared.time_offsets.c_str();

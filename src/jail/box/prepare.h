@@ -30,8 +30,8 @@ struct Prepared {
   std::vector<char*> argv, environment;
   std::string time_offsets, terminal_group, size, hosts, hostname_file, resolv, passwd, group,
       loader_directory, loader_target;
-  std::vector<std::string> sources;  // Of binds that nobody asked for: the host's own mounts.
-  jail::CgroupDoors doors;
+  std::vector<std::string> sources;     // Of binds that nobody asked for: the host's own mounts.
+  jail::CgroupDoors doors, late_doors;  // Those of Spec::cgroup, and of Spec::make_cgroup.
   std::vector<UniqueFd> trees;  // To be sent: the root's first, where there is one, then binds'.
   Plan plan{};
 };

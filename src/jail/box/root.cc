@@ -28,7 +28,8 @@ using sys::kMountReadOnly;
 
 constexpr uint64_t kNothing = kMountNoSetuid | kMountNoDevices | kMountNoExec;
 
-// Parts of /proc that tell of the host or reach it: hidden behind /dev/null or an empty directory.
+// Parts of /proc that tell of the host or reach it: hidden behind /dev/null or an empty directory,
+// where they are not closed to the sandbox anyhow.
 constexpr const char* kHiddenFiles[] = {
     "kcore",      "keys",       "latency_stats", "timer_list",  "sched_debug",
     "interrupts", "kpagecount", "kpageflags",    "kpagecgroup", "vmallocinfo",
@@ -194,6 +195,10 @@ int Builder::Copy(Step step, int mount) {
 }
 
 void Builder::HideFile(Step step, int directory, const char* name) {
+  // Most of them are for the host's root alone, and no id inside is his: what we may neither read
+  // nor write, being root inside with every capability that there is, nobody here may.
+  if (::faccessat(directory, name, R_OK, 0) == -1 && ::faccessat(directory, name, W_OK, 0) == -1)
+    return;
   int file = ::openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
   if (file == -1 && errno == ENOENT) return;
   Check(step, file);

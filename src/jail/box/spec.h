@@ -101,6 +101,9 @@ struct Spec {
   std::optional<winsize> terminal;
   std::vector<int> keep_fds;            // Beside 0, 1 and 2, at the same numbers.
   const sys::Cgroup* cgroup = nullptr;  // Init and command start in it.
+  // In its place, for one of version 1, or for none in the end: called while the init makes its
+  // network namespace, which takes as long. Its error ends the start.
+  std::function<Result<const sys::Cgroup*>()> make_cgroup;
   // The command is PID 1 itself, for one that reaps: there is no init of ours beside it.
   bool command_is_init = false;
 };

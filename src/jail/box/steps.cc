@@ -15,6 +15,10 @@ std::string_view StepName(Step step) {
       return "sort descriptors";
     case Step::kParentAlive:
       return "watch the parent";
+    case Step::kNetwork:
+      return "network namespace";
+    case Step::kLoopback:
+      return "raise the loopback";
     case Step::kWaitForParent:
       return "wait for the parent";
     case Step::kEnterCgroup:
@@ -29,8 +33,6 @@ std::string_view StepName(Step step) {
       return "session keyring";
     case Step::kHostname:
       return "set the host name";
-    case Step::kLoopback:
-      return "raise the loopback";
     case Step::kPrivateMounts:
       return "make mounts private";
     case Step::kStorage:

@@ -19,7 +19,7 @@ HostCheck CheckLimits(const Options& options) {
   HostCheck check{.name = "limits",
                   .tried = "set --memory, --cpus and --pids upon a cgroup",
                   .result = "memory, cpu and pids by cgroup"};
-  auto limits = TryLimits(options);
+  auto limits = TryLimits(options, FindLimitsPlace(options));
   if (limits.cgroup) (void)limits.cgroup->Remove();
   if (limits.missing.empty()) return check;
   check.state = HostCheck::State::kFailed;

@@ -6,11 +6,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/text.h"
@@ -89,8 +91,9 @@ std::vector<sys::DeviceNumber> FindDisks(const Options& options,
   return {disks.begin(), disks.end()};
 }
 
-Result<sys::Cgroup> MakeCgroup(const Options& options, std::vector<sys::DeviceNumber> disks) {
-  auto host = TRY(sys::CgroupHost::Find("", sys::CgroupHost::Disks::kLimit));
+Result<sys::Cgroup> MakeCgroup(const Options& options, LimitsPlace place,
+                               std::vector<sys::DeviceNumber> disks) {
+  auto host = TRY(std::move(place));
   RemoveLeftOver(host);
   LeaveOutWhatLimitsNothing(host, !disks.empty());
   std::byte random[4];
@@ -103,6 +106,11 @@ Result<sys::Cgroup> MakeCgroup(const Options& options, std::vector<sys::DeviceNu
                               .disks = std::move(disks)});
 }
 
+bool AsksForLimits(const Options& options) {
+  return options.memory_bytes != 0 || options.cpu_milli != 0 || options.pids != 0 ||
+         options.io_bytes != 0;
+}
+
 Error NotEnforced(std::string_view what) {
   return Error(Code::kFailedPrecondition, Cat("not enforced: ", what))
       .Remedy(Cat(kLimitsRemedy, ", or leave --require-limits out"));
@@ -110,15 +118,23 @@ Error NotEnforced(std::string_view what) {
 
 }  // namespace
 
-Limits TryLimits(const Options& options) {
+LimitsPlace FindLimitsPlace(const Options& options) {
+  if (!AsksForLimits(options)) return sys::CgroupHost{};
+  return sys::CgroupHost::Find("", sys::CgroupHost::Disks::kLimit);
+}
+
+bool IsEnteredLater(const LimitsPlace& place) {
+  return place && std::none_of(place->hierarchies.begin(), place->hierarchies.end(),
+                               [](const auto& hierarchy) { return hierarchy.v2; });
+}
+
+Limits TryLimits(const Options& options, LimitsPlace place) {
   Limits limits;
-  if (options.memory_bytes == 0 && options.cpu_milli == 0 && options.pids == 0 &&
-      options.io_bytes == 0)
-    return limits;
+  if (!AsksForLimits(options)) return limits;
   std::vector<std::string> missing;
   std::vector<sys::DeviceNumber> disks;
   if (options.io_bytes != 0) disks = FindDisks(options, missing);
-  auto cgroup = MakeCgroup(options, std::move(disks));
+  auto cgroup = MakeCgroup(options, std::move(place), std::move(disks));
   if (!cgroup) {
     limits.missing =
         Cat("--memory, --cpus", options.io_bytes != 0 ? ", --pids and --io-bps: " : " and --pids: ",
@@ -135,8 +151,8 @@ Limits TryLimits(const Options& options) {
   return limits;
 }
 
-Result<Limits> SetLimits(const Options& options) {
-  Limits limits = TryLimits(options);
+Result<Limits> SetLimits(const Options& options, LimitsPlace place) {
+  Limits limits = TryLimits(options, std::move(place));
   if (limits.missing.empty()) return limits;
   if (options.require_limits) {
     if (limits.cgroup) (void)limits.cgroup->Remove();

@@ -21,11 +21,18 @@ struct Limits {
 inline constexpr std::string_view kLimitsRemedy =
     "run it as root where the cgroup file systems are mounted (--io-bps: of version 2)";
 
+// Where this host has cgroups, for the limits that are asked for; no hierarchy: none is. An error
+// is for those below to tell.
+using LimitsPlace = Result<sys::CgroupHost>;
+LimitsPlace FindLimitsPlace(const Options& options);
+// Whether a process enters such a cgroup by itself, so that it can be made after the process.
+bool IsEnteredLater(const LimitsPlace& place);
+
 // What this host enforces. First takes away what killed runs left.
-Limits TryLimits(const Options& options);
+Limits TryLimits(const Options& options, LimitsPlace place);
 
 // The same for a run: one line on stderr says which limits are not enforced, or the error does
 // (--require-limits).
-Result<Limits> SetLimits(const Options& options);
+Result<Limits> SetLimits(const Options& options, LimitsPlace place);
 
 }  // namespace msb::microbox

@@ -64,9 +64,29 @@ void TellWhatSharesMemory(const Options& options, const msb::microbox::Limits& l
                ": what is written lies in memory, and counts there"));
 }
 
-Result<Started> Start(Options& options, const msb::microbox::Limits& limits,
-                      msb::microbox::Calls& calls) {
-  options.spec.cgroup = limits.cgroup ? &*limits.cgroup : nullptr;
+// Of one run. Where the host lets them be set while the sandbox starts, they are.
+struct RunLimits {
+  msb::microbox::LimitsPlace place;
+  std::optional<msb::microbox::Limits> made;
+
+  Result<const msb::sys::Cgroup*> Make(const Options& options) {
+    if (!made) {
+      made = TRY(msb::microbox::SetLimits(options, std::move(place)));
+      TellWhatSharesMemory(options, *made);
+    }
+    return made->cgroup ? &*made->cgroup : nullptr;
+  }
+};
+
+Result<void> PrepareLimits(Options& options, RunLimits& limits) {
+  if (!msb::microbox::IsEnteredLater(limits.place))
+    options.spec.cgroup = TRY(limits.Make(options));
+  else
+    options.spec.make_cgroup = [&] { return limits.Make(options); };
+  return {};
+}
+
+Result<Started> Start(Options& options, msb::microbox::Calls& calls) {
   auto relay = TRY(msb::microbox::Relay::Make(options.output_limit, options.spec));
   auto signals = TRY(msb::microbox::Signals::Catch());
   auto network = TRY(msb::microbox::Network::Prepare(
@@ -81,26 +101,28 @@ Result<Started> Start(Options& options, const msb::microbox::Limits& limits,
 int Run(Options& options) {
   auto calls = msb::microbox::Calls::Make(options);
   if (!calls) return Fail(options, calls.error(), kNotStarted);
-  auto limits = msb::microbox::SetLimits(options);
-  if (!limits) return Fail(options, limits.error(), kNotStarted);
-  TellWhatSharesMemory(options, *limits);
+  RunLimits limits{msb::microbox::FindLimitsPlace(options), {}};
+  if (auto prepared = PrepareLimits(options, limits); !prepared)
+    return Fail(options, prepared.error(), kNotStarted);
   if (options.spec.users == msb::box::UserMode::kHost)
     Say(options, LogLevel::kWarn,
         "--userns host: root inside is root on this host, with few capabilities");
   if (options.spec.on_refusal == msb::box::OnRefusal::kLearn)
     Say(options, LogLevel::kWarn, "--learn: seccomp is no wall in this run; the others are");
-  auto started = Start(options, *limits, *calls);
+  auto started = Start(options, *calls);
   if (!started) {
-    if (limits->cgroup) (void)limits->cgroup->Remove();
+    if (limits.made && limits.made->cgroup) (void)limits.made->cgroup->Remove();
     return Fail(options, started.error(), kNotStarted);
   }
   const auto& facts = started->running.facts;
   if (!facts.one_id_because.empty())
     LOG(kWarn, "one id inside: apt, chown to others and images of several users do not work",
         {"because", facts.one_id_because}, {"fix", facts.more_ids_remedy});
-  auto ending = msb::microbox::Supervise(
-      options, started->signals, started->running,
-      {.limits = *limits, .relay = started->relay, .network = started->network, .calls = *calls});
+  auto ending = msb::microbox::Supervise(options, started->signals, started->running,
+                                         {.limits = *limits.made,
+                                          .relay = started->relay,
+                                          .network = started->network,
+                                          .calls = *calls});
   started->network.End();
   const auto& exec_error = started->running.exec_error;
   if (exec_error)

@@ -142,14 +142,16 @@ Ending Supervise(const Options& options, const Signals& signals, box::Running& r
   Ending ending;
   ending.duration = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::steady_clock::now() - began);
+  bool whole = !exit || exit->how == box::Exit::How::kKilledWithJail;
   if (limits.cgroup) {
-    ending.usage = limits.cgroup->Usage();
+    // Who counts is asked where the answer is told, or explains the end.
+    if (options.status_fd || whole || exit->how != box::Exit::How::kExited)
+      ending.usage = limits.cgroup->Usage();
     auto removed = limits.cgroup->Remove();
     if (!removed) Say(options, removed.error());
   }
   if (!ending.usage.cpu_ns) ending.usage.cpu_ns = ChildrensCpuNs() - before;
   bool out_of_memory = ending.usage.oom_kills.value_or(0) > 0;
-  bool whole = !exit || exit->how == box::Exit::How::kKilledWithJail;
   auto end = [&](Ending::Kind kind, int code, std::string_view said) {
     ending.kind = kind;
     ending.code = code;
