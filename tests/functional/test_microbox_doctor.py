@@ -154,3 +154,9 @@ def test_a_kernel_without_landlock():
     assert "this kernel has no Landlock" in said and checks["landlock"]["fix"] in fix and "CONFIG_SECURITY_LANDLOCK" in fix
     off, _ = refused(*without(["landlock_create_ruleset"], errno.EOPNOTSUPP))
     assert "switched off at boot" in off
+
+
+@pytest.mark.root
+def test_ids_that_are_not_there_are_told():
+    said, fix = refused(*ABOVE, 'exec "$@"', "sh", words=["--", "true"])
+    assert "uid_map" in said and "in a container" in fix

@@ -4,7 +4,6 @@
 #include "jail/box/box.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -96,7 +95,10 @@ Result<Ids> PlanIds(const Spec& spec, const OneIdBecause& because, Running& runn
 
 Result<void> WriteMaps(int pid, const Ids& ids) {
   if (ids.more) return jail::MapSubordinateIds(pid, ::geteuid(), ::getegid(), *ids.more);
-  return jail::WriteIdMaps(pid, ids.maps);
+  return jail::WriteIdMaps(pid, ids.maps)
+      .Remedy(IsRoot() ? "these ids are not there to give, as in a container that has few: run it "
+                         "outside, or in one that has them"
+                       : "");
 }
 
 Result<void> ConnectNetwork(const Spec& spec, int pid) {
@@ -140,9 +142,12 @@ std::string Operand(const jail::StepReport& said, const Spec& spec, const Prepar
   return "";
 }
 
-Result<void> ExpectStarted(BorrowedFd report, const Spec& spec, const Prepared& prepared,
-                           std::optional<Error>& exec_error) {
+// `helped`: how the parent's part went. What the init says of an earlier step, or one that was its
+// own, explains more.
+Result<void> ExpectStarted(BorrowedFd report, Result<void> helped, const Spec& spec,
+                           const Prepared& prepared, std::optional<Error>& exec_error) {
   auto said = TRY(jail::HearReport(report, Step::kCount));
+  if (!said || said->step == jail::StepNumber(Step::kWaitForParent).value) TRY(std::move(helped));
   if (!said) return {};
   auto step = static_cast<Step>(said->step);
   if (step == Step::kExec) {
@@ -155,12 +160,6 @@ Result<void> ExpectStarted(BorrowedFd report, const Spec& spec, const Prepared& 
       .Remedy(step == Step::kNetwork ? jail::NamespaceRemedy(said->error, prepared.plan.own_users)
                                      : "")
       .Remedy(prepared.plan.own_users ? jail::LabelRemedy(said->error) : "");
-}
-
-// Not by its end alone.
-bool HasSpoken(BorrowedFd report) {
-  pollfd wait{report.get(), POLLIN, 0};
-  return ::poll(&wait, 1, 0) == 1 && (wait.revents & POLLIN) != 0;
 }
 
 Result<UniqueFd> Take(BorrowedFd leash, char what) {
@@ -230,10 +229,8 @@ Result<Running> StartWith(const Spec& spec, std::optional<Step> fail_at, OneIdBe
     return Go(leash.first, prepared);
   };
   auto helped = help();
-  // An init that has ended says why; we only saw that it was gone. One that lives waits for us.
-  if (helped || HasSpoken(channels.report.read))
-    TRY(ExpectStarted(channels.report.read, spec, prepared, running.exec_error));
-  if (!helped) return std::move(helped).error();
+  if (!helped) leash.first.Reset();  // An init that waits for us ends by that, and says so.
+  TRY(ExpectStarted(channels.report.read, std::move(helped), spec, prepared, running.exec_error));
   running.has_terminal = plan.terminal;
   if (plan.terminal) running.terminal = TRY(Take(leash.first, kTerminal));
   if (plan.listen) running.listener = TRY(Take(leash.first, kListener));
