@@ -5,18 +5,23 @@
 //   turns RUNS COMMAND [ARGS] [:: COMMAND [ARGS]]...
 //
 // A line for each turn, the nanoseconds of each command in their order; "{}" in an argument is the
-// number of the turn. A command that does not exit with 0 ends it all, and is named by its place.
+// number of the turn. Each turn runs them in another order, the same in each run of this program:
+// the kernel still takes down what the one before left, and that is to be everybody's burden alike.
+// A command that does not exit with 0 ends it all, and is named by its place.
 
 #include <spawn.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -70,15 +75,22 @@ int main(int argc, char** argv) {
   ::posix_spawn_file_actions_addopen(&streams, 0, "/dev/null", 0, 0);
   ::posix_spawn_file_actions_addopen(&streams, 1, "/dev/null", 1, 0);
   int runs = std::atoi(argv[1]);
+  std::mt19937 chance(1);
+  std::vector<size_t> order(commands.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::vector<int64_t> times(commands.size());
   for (int turn = 0; turn < runs; turn++) {
-    for (size_t i = 0; i < commands.size(); i++) {
+    std::shuffle(order.begin(), order.end(), chance);
+    for (size_t i : order) {
       int64_t took = commands[i].empty() ? -1 : Once(commands[i], turn, streams);
       if (took < 0) {
         std::fprintf(stderr, "turns: command %zu failed in turn %d\n", i, turn);
         return 1;
       }
-      std::printf("%s%" PRId64, i == 0 ? "" : " ", took);
+      times[i] = took;
     }
+    for (size_t i = 0; i < times.size(); i++)
+      std::printf("%s%" PRId64, i == 0 ? "" : " ", times[i]);
     std::printf("\n");
   }
   return 0;
