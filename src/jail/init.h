@@ -42,9 +42,10 @@ class Init {
   void PlaceDescriptors(StepNumber step);
   void SetLimits(StepNumber step);
 
-  // When the program has its process. First: lets go of the program's descriptors; the descriptor
-  // by which the init hears of children that end.
+  // The descriptor by which the init hears of children that end, whose signal is then blocked.
   int WatchChildren(StepNumber step);
+  // When the program has its process: closes what is the program's here.
+  void LetGoOfProgramsFds();
   struct ServeSteps {
     StepNumber no_new_privileges, parent_death, seccomp;
   };

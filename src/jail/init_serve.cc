@@ -48,7 +48,6 @@ void ReapOthers(int children) {
 }  // namespace
 
 int Init::WatchChildren(StepNumber step) {
-  for (PlannedFd& fd : common_.fds) ::close(fd.fd);
   sigset_t children;
   ::sigemptyset(&children);
   ::sigaddset(&children, SIGCHLD);
@@ -58,12 +57,16 @@ int Init::WatchChildren(StepNumber step) {
   return ended;
 }
 
+void Init::LetGoOfProgramsFds() {
+  for (PlannedFd& fd : common_.fds) ::close(fd.fd);
+}
+
 void Init::Serve(int program, int children, const ServeSteps& steps) {
   Check(steps.no_new_privileges, ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
   DieWithParent(steps.parent_death);
   Check(steps.seccomp,
         sys::RawInstallSeccompFilter(common_.init_filter, common_.init_filter_length));
-  ::close(common_.report);
+  if (common_.report != -1) ::close(common_.report);
   for (;;) {
     pollfd waits[] = {{program, POLLIN, 0}, {common_.leash, POLLIN, 0}, {children, POLLIN, 0}};
     if (::poll(waits, 3, -1) == -1) {

@@ -132,6 +132,7 @@ void JailInit::Run() {
   int program = -1;
   if (Fork(JailStep::kFork, program) == 0) RunProgram();
   int children = WatchChildren(JailStep::kInitChildren);
+  LetGoOfProgramsFds();
   Check(JailStep::kInitCapabilities, sys::RawDropCapabilities(0));
   Serve(program, children,
         {JailStep::kInitNoNewPrivileges, JailStep::kInitParentDeath, JailStep::kInitSeccomp});

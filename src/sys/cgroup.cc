@@ -267,20 +267,27 @@ Result<void> Cgroup::Remove() {
   return {};
 }
 
+std::optional<uint64_t> Cgroup::OomKills() const {
+  std::optional<uint64_t> found;
+  for (const Place& place : places_)
+    if (auto kills =
+            ReadKey(place.dir, place.v2 ? "memory.events" : "memory.oom_control", "oom_kill"))
+      found = kills;
+  return found;
+}
+
 CgroupUsage Cgroup::Usage() const {
-  CgroupUsage usage;
+  CgroupUsage usage{.oom_kills = OomKills()};
   for (const Place& place : places_) {
     if (auto peak = ReadNumber(place.dir, "pids.peak")) usage.pids_peak = peak;
     if (place.v2) {
       if (auto us = ReadKey(place.dir, "cpu.stat", "usage_usec")) usage.cpu_ns = *us * 1000;
       if (auto peak = ReadNumber(place.dir, "memory.peak")) usage.memory_peak_bytes = peak;
-      if (auto kills = ReadKey(place.dir, "memory.events", "oom_kill")) usage.oom_kills = kills;
       continue;
     }
     if (auto ns = ReadNumber(place.dir, "cpuacct.usage")) usage.cpu_ns = ns;
     if (auto peak = ReadNumber(place.dir, "memory.max_usage_in_bytes"))
       usage.memory_peak_bytes = peak;
-    if (auto kills = ReadKey(place.dir, "memory.oom_control", "oom_kill")) usage.oom_kills = kills;
   }
   return usage;
 }

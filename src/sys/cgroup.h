@@ -120,6 +120,8 @@ class Cgroup {
   // Removes the directories; done already is fine. Members must be gone (EBUSY otherwise).
   Result<void> Remove();
   CgroupUsage Usage() const;
+  // Usage().oom_kills alone.
+  std::optional<uint64_t> OomKills() const;
   // The file whose line `oom_kill` counts what Usage().oom_kills does, for whoever counts from
   // inside; invalid where the host counts none.
   Result<UniqueFd> OpenMemoryEvents() const;

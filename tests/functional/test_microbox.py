@@ -287,6 +287,12 @@ def test_memory_is_limited(box):
     done, said = record(box, "--memory", "32M", "--", "sh", "-c", "x=$(cat /dev/zero | tr '\\0' x | head -c 100000000)", expect=137)
     assert "out of memory" in done.stderr and said["exit"]["kind"] == "out-of-memory"
     assert said["usage"]["memory_peak_bytes"] <= 32 << 20
+    # It goes on without what was killed, but where version 2 kills them all.
+    expect = 137 if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else 0
+    script = "sh -c 'x=$(cat /dev/zero | tr \"\\0\" x | head -c 100000000)'; echo went on"
+    done, said = record(box, "--memory", "32M", "--", "sh", "-c", script, expect=expect)
+    assert "out of memory" in done.stderr and said["usage"]["oom_kills"] > 0
+    assert done.stdout == ("" if expect else "went on\n")
 
 
 @pytest.mark.root

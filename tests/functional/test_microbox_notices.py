@@ -35,6 +35,7 @@ NOTICES = [
     ("--memory", 125, ["--memory", "much", "--", "true"]),
     ("no command", 125, []),
     ("/nosuch", 125, ["--fs", "/nosuch", "--", "true"]),
+    ("--fs: no directory", 125, ["--fs", "", "--", "true"]),
     ("both added and dropped", 125, ["--cap-add", "KILL", "--cap-drop", "KILL", "--", "true"]),
     ("nosuch", 125, ["--profile", "/nosuch", "--fs", "TREE", "--", "true"]),
     ("the sandbox's root is empty", 127, [*PLAIN, "--", "/bin/true"]),

@@ -10,7 +10,8 @@ import _tree
 FORBIDDEN = re.compile(
     r"(?<![\w.>:])(?:::(?:open|openat|creat|close|socket|socketpair|pipe|pipe2|dup|dup2|dup3|accept|"
     r"accept4|mmap|execve?|waitpid)|"
-    r"(?:::)?(?:fork|vfork|system|popen|tmpnam|tempnam|mktemp|gets|strcpy|sprintf))\s*\("
+    r"(?:::)?(?:fork|vfork|system|popen|tmpnam|tempnam|mktemp|gets|strcpy|sprintf|"
+    r"pthread_exit|dlopen|getaddrinfo|gethostbyname|getpwnam|getpwuid|getgrnam|getgrgid|iconv_open|setlocale))\s*\("
     r"|std::filesystem::remove_all|\.detach\(\)|\busing\s+namespace\s+(?!std::\w*literals)")
 COMMENT = re.compile(r"//.*|\"(?:\\.|[^\"\\])*\"")
 # What may own something: not a number, a name of an enumerator, or a plain variable.

@@ -9,6 +9,7 @@
 #include <linux/keyctl.h>
 #include <net/if.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -16,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -42,7 +44,8 @@ class BoxInit final : public jail::Init {
   [[noreturn]] void RunCommand();
   void Confine();
   [[noreturn]] void Exec();
-  [[noreturn]] void ServeCommand(int command);
+  void Hide();
+  [[noreturn]] void ServeCommand(pid_t command, int children);
 
   Plan& plan_;
   int doors_[kFdsAtOnce];
@@ -89,13 +92,12 @@ size_t BoxInit::WaitForParent(std::span<int> trees) {
   return count;
 }
 
-// For the children: whoever is in a time namespace already cannot change it.
+// The init too, though it would be enough for the children: vfork() is refused to whoever is in
+// another one than they (copy_process(), Linux 6.1), and exec changes over from Linux 6.3 on only.
 void BoxInit::EnterTime() {
   if (!plan_.own_time) return;
   Check(Step::kTimeNamespace, ::unshare(CLONE_NEWTIME));
   WriteFile(Step::kTimeNamespace, AT_FDCWD, "/proc/self/timens_offsets", plan_.time_offsets);
-  if (!plan_.command_is_init) return;
-  // No fork follows: exec would change over by itself only from Linux 6.3 on.
   int own = ::open("/proc/self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
   Check(Step::kTimeNamespace, own);
   Check(Step::kTimeNamespace, ::setns(own, CLONE_NEWTIME));
@@ -191,6 +193,9 @@ void BoxInit::Exec() {
 }
 
 void BoxInit::RunCommand() {
+  sigset_t none;
+  ::sigemptyset(&none);
+  Check(Step::kSession, ::sigprocmask(SIG_SETMASK, &none, nullptr));
   Check(Step::kSession, ::setsid());
   if (plan_.terminal) Check(Step::kTerminal, ::ioctl(plan_.terminal_fd, TIOCSCTTY, 0));
   PlaceDescriptors(Step::kPlaceDescriptors);
@@ -205,14 +210,22 @@ void BoxInit::RunCommand() {
   Exec();
 }
 
-void BoxInit::ServeCommand(int command) {
-  int children = WatchChildren(Step::kInitConfine);
+// Our program is the host's: nobody inside may reach it, or our memory, through /proc/1.
+void BoxInit::Hide() { Check(Step::kInitConfine, ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)); }
+
+// The command runs already, hostile as it may be: what fails from here on is our end and with it
+// the sandbox's, but no start that failed. What an attack could make fail was done before.
+void BoxInit::ServeCommand(pid_t command, int children) {
+  ::close(plan_.report);
+  plan_.report = -1;
+  auto pidfd = static_cast<int>(::syscall(SYS_pidfd_open, command, 0));
+  Check(Step::kInitConfine, pidfd);
+  LetGoOfProgramsFds();
   if (plan_.terminal) ::close(plan_.terminal_fd);
-  // Our program is the host's: nobody inside may reach it, or our memory, through /proc/1.
-  Check(Step::kInitConfine, ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+  Hide();  // Again: in our memory, the command's change of ids may have undone it.
   // The bounding set is for programs, and the filter has no execve.
   Check(Step::kInitConfine, sys::RawKeepCapabilities(1ull << 5 /* CAP_KILL */));
-  Serve(command, children, {Step::kInitConfine, Step::kInitConfine, Step::kInitConfine});
+  Serve(pidfd, children, {Step::kInitConfine, Step::kInitConfine, Step::kInitConfine});
 }
 
 void BoxInit::Run() {
@@ -232,14 +245,15 @@ void BoxInit::Run() {
   BuildRoot(plan_, std::span(trees).first(count), *this);
   MakeTerminal();
   if (plan_.command_is_init) RunCommand();
+  int children = WatchChildren(Step::kInitConfine);
+  Hide();
+  std::fill(plan_.own_words.begin(), plan_.own_words.end(), '\0');
   // Until it executes, it works in our memory and we stand still: a copy would be made for a few
   // system calls only. RunCommand() does not return, and writes nothing that we read afterwards.
   pid_t command = ::vfork();  // NOLINT(clang-analyzer-security.insecureAPI.vfork): as said.
   Check(Step::kFork, command);
   if (command == 0) RunCommand();
-  auto pidfd = static_cast<int>(::syscall(SYS_pidfd_open, command, 0));
-  Check(Step::kFork, pidfd);
-  ServeCommand(pidfd);
+  ServeCommand(command, children);
 }
 
 }  // namespace

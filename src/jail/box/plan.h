@@ -123,6 +123,7 @@ struct Plan : jail::InitPlan {
   const char* terminal_group;  // Of terminals: "5" where that is mapped.
   const char* hostname;
 
+  std::span<char> own_words;  // What /proc/1/cmdline would show.
   bool command_is_init;
   bool terminal;
   winsize terminal_size;

@@ -168,6 +168,7 @@ Result<void> Prepare(const Spec& spec, Prepared& prepared) {
   for (size_t i = 0; i < spec.streams.size(); i++)
     plan.terminal_streams[i] = plan.terminal && ::isatty(spec.streams[i]) == 1;
   plan.terminal_fd = -1;
+  plan.own_words = spec.own_words;
   plan.command_is_init = spec.command_is_init;
   plan.limits = spec.limits;
   plan.directory = spec.directory.c_str();

@@ -89,6 +89,7 @@ struct Spec {
 
   std::vector<std::string> argv;              // A name without a slash is looked up in PATH.
   std::vector<std::string> environment;       // "KEY=VALUE", all of it.
+  std::span<char> own_words;                  // Of this process, argv[0] and on: the init has none.
   std::string directory = "/";                // Where the command starts.
   uint32_t uid = 0, gid = 0;                  // Who it is, inside.
   uint64_t capabilities = 0;                  // Bits; in effect for uid 0 only.

@@ -107,6 +107,8 @@ std::string_view StepRemedy(Step step, int err) {
            "container, or in one started with --privileged";
   if (step == Step::kOverlay && err == EINVAL)
     return "overlay does not stack on this file system: copy the root to another";
+  if (step == Step::kFork && err == EAGAIN)
+    return "allow more processes (--pids): the sandbox's init counts as one";
   if (step == Step::kUser)
     return "the sandbox has no such id: leave --user out; microbox --doctor says which it has";
   if (step == Step::kDirectory) return "--workdir names a directory in the sandbox";

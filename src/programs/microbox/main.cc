@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -155,6 +157,7 @@ int main(int argc, char** argv) {
     msb::SetLogging({.json = said.log_json});
     return Fail(said, options.error(), kNotStarted);
   }
+  options->spec.own_words = std::span(argv[0], argv[argc - 1] + std::strlen(argv[argc - 1]) + 1);
   msb::SetLogging({.level = options->log_level, .json = options->log_json});
   auto print = [](std::string_view text) {
     return msb::sys::WriteAll(msb::BorrowedFd::Raw(1), text).ok() ? 0 : 1;

@@ -51,6 +51,9 @@ Result<void> SetRoot(Options& options, std::string_view value) {
   } else if (value == "host") {
     spec.root = box::RootKind::kHost;
   } else {
+    if (value.empty())
+      return Error(Code::kInvalidArgument, "--fs: no directory")
+          .Remedy("tmpfs, host, or a directory with a root tree");
     spec.root = box::RootKind::kDirectory;
     spec.root_directory = TRY(Absolute(value));
     struct stat info;

@@ -105,6 +105,7 @@ std::string StatusRecord(const Options& options, const box::Facts& facts,
   number("memory_peak_bytes", ending.usage.memory_peak_bytes);
   number("cpu_us", ending.usage.cpu_ns ? std::optional(*ending.usage.cpu_ns / 1000) : std::nullopt);
   number("pids_peak", ending.usage.pids_peak);
+  number("oom_kills", ending.usage.oom_kills);
   number("duration_ms", static_cast<uint64_t>(ending.duration.count()));
   json.EndObject().EndObject();
   return std::move(json).Take() + "\n";

@@ -147,6 +147,8 @@ Ending Supervise(const Options& options, const Signals& signals, box::Running& r
     // Who counts is asked where the answer is told, or explains the end.
     if (options.status_fd || whole || exit->how != box::Exit::How::kExited)
       ending.usage = limits.cgroup->Usage();
+    else
+      ending.usage.oom_kills = limits.cgroup->OomKills();
     auto removed = limits.cgroup->Remove();
     if (!removed) Say(options, removed.error());
   }
@@ -172,6 +174,8 @@ Ending Supervise(const Options& options, const Signals& signals, box::Running& r
                out_of_memory ? "out of memory: the sandbox was killed" : "the sandbox was killed");
   if (exit->how == box::Exit::How::kExited) {
     ending.signal = 0;
+    if (out_of_memory)
+      Say(options, LogLevel::kWarn, "out of memory: processes of the command were killed");
     return end(Ending::Kind::kExited, exit->value, "");
   }
   if (out_of_memory && exit->value == SIGKILL)
